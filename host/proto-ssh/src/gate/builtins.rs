@@ -6,8 +6,9 @@ use shell::{Command, Word, is_own_array};
 /// Of these, the gate has its own while it asks: who makes them constant keeps it from that.
 const NEEDED: [&str; 2] = ["IFS", "GLOBIGNORE"];
 /// With other attributes these mean something else, or the same for ever, although they are constant: BASH_COMMAND as an
-/// array is what it was, PATH as one is the current directory, and with PROMPT_COMMAND as one there are no prompts.
-const PLAIN: [&str; 17] = [
+/// array is what it was, PATH as one is the current directory, SRANDOM as one never changes, and with PROMPT_COMMAND as one
+/// there are no prompts.
+const PLAIN: [&str; 18] = [
     "BASH_COMMAND",
     "BASHPID",
     "BASH_COMPAT",
@@ -25,6 +26,7 @@ const PLAIN: [&str; 17] = [
     "INPUTRC",
     "FUNCNEST",
     "GLOBIGNORE",
+    "SRANDOM",
 ];
 /// Options of the shell on which the gate, or the reading of what it asks, stands.
 const OPTIONS: [&str; 14] = [

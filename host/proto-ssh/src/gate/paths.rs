@@ -45,11 +45,63 @@ const INSIDE: [&str; 5] = ["ask", "main", "h", "e", "rc"];
 /// Some pattern in this text of another channel would find what is in the directory of a gate. `directories`: where else
 /// than at its beginning the shell may stand.
 pub(super) fn finds(text: &str, directories: &[String]) -> bool {
-    text.split(AROUND).any(|piece| {
+    let said = |piece: &str| {
         let option = piece.starts_with('-').then(|| piece.find('/')).flatten();
         let path = option.and_then(|at| piece.get(at..)).unwrap_or(piece);
         has_pattern(path) && finds_one(path, directories)
-    })
+    };
+    // Expressions such as `/[^,]*/[^,]*/[^,]*` have no name of anything.
+    let names = |piece: &str| piece.contains(|c: char| c.is_ascii_alphanumeric());
+    let mut pieces = text.split(AROUND);
+    pieces.any(said)
+        || text.contains('[') && {
+            let text = without_brackets(text);
+            let mut pieces = text.split(AROUND);
+            pieces.any(|piece| names(piece) && said(piece))
+        }
+}
+
+/// With `?` for what stands in brackets within one name: it is one of many, whatever else the text is cut at.
+fn without_brackets(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(['[', '\\']) {
+        let (before, begun) = rest.split_at(at);
+        out.push_str(before);
+        let (closed, end) = match begun.starts_with('[') {
+            true => bracket(begun),
+            // The next character means itself.
+            false => (false, begun.chars().take(2).map(char::len_utf8).sum()),
+        };
+        let (piece, behind) = begun.split_at(end);
+        out.push_str(if closed { "?" } else { piece });
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// How far what begins with a bracket goes, and whether it ends in this name.
+fn bracket(text: &str) -> (bool, usize) {
+    let begin = text.strip_prefix('[').unwrap_or(text);
+    let begin = begin.strip_prefix(['!', '^']).unwrap_or(begin);
+    // The first one of those inside is no end.
+    let begin = begin.strip_prefix(']').unwrap_or(begin);
+    let from = text.len() - begin.len();
+    // `[:alpha:]`, `[=e=]`, `[.x.]`
+    let (mut class, mut last, mut skips) = (None, ' ', false);
+    for (at, c) in begin.char_indices() {
+        match c {
+            _ if skips => skips = false,
+            '/' => return (false, from + at),
+            '\\' => skips = true,
+            ':' | '=' | '.' if last == '[' && class.is_none() => class = Some(c),
+            ']' if class == Some(last) => class = None,
+            ']' => return (true, from + at + 1),
+            _ => {}
+        }
+        last = c;
+    }
+    (false, text.len())
 }
 
 /// The same of a whole word.
@@ -423,6 +475,28 @@ mod tests {
             ("", "cat -f/tmp/*/ask", true),
             ("", "for f in /tmp/*/ask; do cat $f; done", true),
             ("", "python3 -c 'glob(\"/tmp/*/ask\")'", true),
+            ("", "cat ${x:-/tmp/[[:alpha:]]*/ask}", true),
+            ("", "read x <<< '/tmp/[[:alpha:]]*/ask'", true),
+            ("", "set -- '/tmp/[,w]*/ask'; cat $1", true),
+            ("", "x='/tmp/[,w'; cat $x]*/ask", true),
+            ("", "f '/tmp/[!],]*/ask'", true),
+            ("", "f '/tmp/[],w]*/ask'", true),
+            ("", "f '/tmp/[[=w=],]*/ask'", true),
+            ("", "f '/tmp/[[.w.][:digit:],]*/ask'", true),
+            ("", "f '/tmp/[\\],w]*/ask'", true),
+            ("", "f '/[ t]mp/[; w]*/[, a]sk'", true),
+            ("", "[ -n weir-* ]", true),
+            ("", "[[ -n $x ]] && [ -f a ] && cat */ask", false),
+            ("", "grep -o 'GET /[^ ]*/[^ ]*/[^ ]*' access.log", false),
+            ("", "sed 's|/[^,]*/[^,]*/[^,]*|x|'", false),
+            (
+                "",
+                "grep -o '/[[:alnum:]]*/[[:alnum:]]*/[[:alnum:]]*'",
+                false,
+            ),
+            ("", "f '/tmp/[^,]+/ask'", false),
+            ("", "f '/tmp/[,b]uild*/main'", false),
+            ("", "f '\\[/tmp/a,]*/ask'", false),
             ("/tmp", "cat */ask", true),
             ("/tmp", "cat ./*/*", true),
             ("", "cat */ask", false),

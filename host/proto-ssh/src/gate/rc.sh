@@ -21,28 +21,24 @@ __weir_gate() {
 }
 __weir_look() {
   builtin unset -v POSIXLY_CORRECT || builtin return 1
-  [[ $BASH_COMMAND != '\__weir_dead' ]] || builtin kill -KILL "$__weir_p" "$BASHPID"
   [[ $- == *T* ]] || builtin set -T
   builtin shopt -q extdebug || builtin shopt -s extdebug
   # What variables below were before must not be what they are here.
   (( BASH_VERSINFO[0] < 5 )) || builtin shopt -u localvar_inherit
   builtin local - '__weir_why=this shell is not as its gate needs it' || builtin return 1
   builtin set +aeEfkux
-  # Who asks about a line in a process of its own may end before there is an answer: where bash can start no other one
-  # there, it leaves all that is read here, and goes on with the line.
   case $BASH_COMMAND in
-    ': weir-line' | ': weir-more')
-      if [[ $BASHPID != "$__weir_p" ]]; then
-        __weir_until '\__weir_dead'
-        builtin trap '\__weir_left' INT
-      fi
-      ;;
+    ': weir-line' | ': weir-more') [[ $BASHPID == "$__weir_p" ]] || builtin trap '\__weir_left' INT ;;
   esac
   # Where bash cannot have the login's own language back, it would say so for each command.
   if __weir_ask 2> /dev/null; then
     case $BASH_COMMAND in
-      ': weir-line' | ': weir-more') [[ $BASHPID == "$__weir_p" ]] || __weir_until - INT ;;
+      ': weir-line' | ': weir-more') [[ $BASHPID == "$__weir_p" ]] || builtin trap - INT ;;
     esac
+    # Only then the shell itself goes on with the line (PS0).
+    if [[ $BASH_COMMAND == ': weir-line' && $BASHPID != "$__weir_p" ]]; then
+      builtin printf %s "$__weir_once"
+    fi
     builtin return 0
   fi
   __weir_say
@@ -56,19 +52,9 @@ __weir_ask() {
       '__weir_w=?' '__weir_b=\' $'__weir_l=\n' $'__weir_s=\t' __weir_a= __weir_v= __weir_o= __weir_i= __weir_f= \
       __weir_x= __weir_id= __weir_m= __weir_u= __weir_y= && __weir_question && __weir_answered
 }
-# What bash is to do where it ends, or where a signal ends it of which it would say nothing: TERM, STKFLT, PROF, IO, PWR, and
-# those of real time.
-__weir_until() {
-  builtin trap "$@" EXIT 15 16 27 29 30 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 \
-    61 62 63 64
-}
-# There is no answer, so nothing runs.
-__weir_dead() {
-  builtin kill -KILL "$__weir_p" "$BASHPID"
-}
 # Whoever sits at the terminal does not want the line any more. Who asks would live on with the signal's own meaning here.
 __weir_left() {
-  builtin kill -INT "$__weir_p" || __weir_dead
+  builtin kill -INT "$__weir_p"
   builtin kill -KILL "$BASHPID"
 }
 # Is what is read below what bash makes of it? Of BASH_COMMAND and BASHPID as arrays it makes nothing any more, although
@@ -266,11 +252,16 @@ __weir_answered() {
       (( __weir_m )) || builtin break
       __weir_c=${__weir_c:900}
     done
-    # An hour at most, and no longer than there is somebody who could answer.
+    # An hour at most, and no longer than there is somebody who could answer. What comes as a second ends may be half of an
+    # answer.
+    __weir_v=
     for (( __weir_i = 0; __weir_i < 3600; __weir_i++ )); do
-      if builtin read -r -t 1 __weir_a __weir_v; then
+      if IFS= builtin read -r -t 1 __weir_a; then
+        __weir_v+=$__weir_a __weir_a=${__weir_v%% *} __weir_v=${__weir_v#* }
         [[ $__weir_a != "$__weir_id" ]] || builtin break
+        __weir_v=
       else
+        __weir_v+=$__weir_a __weir_a=
         [[ -p $__weir_d/ask ]] && builtin kill -0 "$__weir_h" && builtin kill -0 "$__weir_e" || builtin break
       fi
     done
@@ -292,7 +283,7 @@ __weir_say() {
 __weir_refuse() {
   builtin local __weir_i=0 __weir_m= __weir_f= __weir_k= || builtin kill -KILL "$__weir_p" "$BASHPID"
   if [[ $BASH_COMMAND == ': weir-line' || $BASH_COMMAND == ': weir-more' || $BASH_COMMAND == ': weir-prompt' ]]; then
-    [[ $BASHPID == "$__weir_p" ]] || __weir_until - INT
+    [[ $BASHPID == "$__weir_p" ]] || builtin trap - INT
     # Of a line that Weir refuses, nothing is done, not even what is asked about in no other way. Where nobody has said
     # so, there is no other way than this.
     if [[ -n $__weir_why ]]; then
@@ -342,8 +333,8 @@ __weir_builtins() {
     builtin unset -f : . break continue declare eval exec exit export history kill local printf read readonly return set \
       shopt source trap typeset ulimit unset command_not_found_handle
 }
-\readonly -f __weir_gate __weir_look __weir_ask __weir_until __weir_dead __weir_left __weir_sound __weir_question \
-  __weir_typed __weir_list __weir_last __weir_where __weir_open __weir_pipe \
+\readonly -f __weir_gate __weir_look __weir_ask __weir_left __weir_sound __weir_question __weir_typed \
+  __weir_list __weir_last __weir_where __weir_open __weir_pipe \
   __weir_flags __weir_key __weir_seal __weir_answered __weir_say __weir_refuse __weir_late __weir_begin __weir_builtins
 __weir_p=$BASHPID
 __weir_0=$("$__weir_r" "/proc/$__weir_p/fd/0") __weir_1=$("$__weir_r" "/proc/$__weir_p/fd/1") \
@@ -353,7 +344,9 @@ __weir_t=$__weir_0
 \read -r -d '' __weir_g < /proc/self/fdinfo/0
 __weir_g=${__weir_g##*flags:?}
 __weir_g=${__weir_g%%[!0-7]*}
-\readonly __weir_n __weir_d __weir_h __weir_e __weir_q __weir_r __weir_p __weir_t __weir_0 __weir_1 __weir_2 __weir_g
+\unset -v __weir_ok __weir_once
+__weir_ok=([1]=1)
+\readonly __weir_n __weir_d __weir_h __weir_e __weir_q __weir_r __weir_p __weir_t __weir_0 __weir_1 __weir_2 __weir_g __weir_ok
 # A login shell's own files. Keys mean what they do without any file of that login.
 INPUTRC=/dev/null
 {
@@ -409,11 +402,18 @@ PS4='+ '
 # empty lines, and where several are one to it, that a backslash stood between them: so they are kept one by one. With
 # history expansion, !x:p would put lines there that it does not read.
 \unset -v HISTCONTROL HISTIGNORE HISTTIMEFORMAT
-PS0='$(: weir-line)' PS2='$(: weir-more)> ' PROMPT_COMMAND=': weir-prompt' HISTSIZE=1000 INPUTRC=/dev/null __weir_next=1
+# The shell itself does nothing of a line unless who asks about it says, when there was a yes, a number that the shell has
+# thought of for this line (__weir_once), whatever became of who asks. What is said is taken off that number as text;
+# where it is all of it, one element of __weir_ok is meant that is there, and anything else, an error as well, is an
+# expansion within an index that fails: of such a line bash does nothing.
+__weir_i='${__weir_ok[${__weir_ok[(__weir_once=SRANDOM<<30^SRANDOM|1<<62)>0]:?}*'
+__weir_i+='${__weir_ok[(__weir_once>0)+10#0${__weir_once#"$(: weir-line)"}]:?'
+__weir_i+='refused: who was to ask about this line has ended, so nothing of it is done}]:+}'
+PS0=$__weir_i PS2='$(: weir-more)> ' PROMPT_COMMAND=': weir-prompt' HISTSIZE=1000 INPUTRC=/dev/null __weir_next=1
 \set -B +kH -o history
 \shopt -u cmdhist
 \shopt -s lithist promptvars
-if [[ $PS0 != '$(: weir-line)' || $PS2 != '$(: weir-more)> ' || ${PROMPT_COMMAND@A} != "PROMPT_COMMAND=': weir-prompt'" || $HISTSIZE != 1000 ||
+if [[ $PS0 != "$__weir_i" || $PS2 != '$(: weir-more)> ' || ${PROMPT_COMMAND@A} != "PROMPT_COMMAND=': weir-prompt'" || $HISTSIZE != 1000 ||
   -n ${HISTCONTROL+x}${HISTIGNORE+x}${HISTTIMEFORMAT+x} ]]; then
   \builtin printf 'weir: refused: files of this host or login make constant what the gate of a shell sets: %s\n' \
     'HISTCONTROL, HISTIGNORE, HISTSIZE, HISTTIMEFORMAT, PROMPT_COMMAND, PS0, or PS2' 1> "$__weir_t"
@@ -427,10 +427,12 @@ if [[ $(\builtin ulimit -v) != unlimited || $(\builtin ulimit -d) != unlimited ]
     1> "$__weir_t"
   \exit 126
 fi
-\readonly HISTCONTROL HISTIGNORE HISTSIZE INPUTRC PS0 PS2 PROMPT_COMMAND
+\unset -v __weir_i
+\readonly HISTCONTROL HISTIGNORE HISTSIZE INPUTRC PS0 PS2 PROMPT_COMMAND SRANDOM
 \set -T
 \shopt -s extdebug
 # bash ignores it, and who asks about a line must not die of it.
 \trap '' QUIT
-\trap '\__weir_gate' DEBUG
+# With the last word of the command before it, which $_ is of this one then.
+\trap '\__weir_gate "${_-}"' DEBUG
 : weir-live

@@ -337,6 +337,7 @@ fn the_gate_is_not_to_be_touched() {
         "declare -r IFS",
         "declare -gr GLOBIGNORE=x",
         "declare -a BASH_COMMAND",
+        "declare -a SRANDOM",
         "declare -A PROMPT_COMMAND",
         "declare -ga PS0",
         "declare -i n",

@@ -133,38 +133,52 @@ pub fn unread(stage: &Stage) {
     assert!(!trace.exists(), "{}", shell.said());
 }
 
-/// Where who asks about a line ends before there is an answer, nothing of the line is done.
+/// Where who asks about a line ends before there is an answer, nothing of the line is done, whatever signal it was and
+/// whoever has answered for it; and the shell goes on.
 pub fn unasked(stage: &Stage) {
-    for signal in [Signal::Hup, Signal::Term] {
-        unasked_by(stage, signal);
+    for (signal, forged) in [
+        (Signal::Hup, ""),
+        (Signal::Term, ""),
+        (Signal::Kill, ""),
+        // Of what the shell itself looks for, a number of 19 digits: another one, what it would compute, and a pattern.
+        (Signal::Kill, "1"),
+        (Signal::Kill, "__weir_once"),
+        (Signal::Kill, "???????????????????"),
+    ] {
+        unasked_by(stage, signal, forged);
     }
     interrupted(stage);
 }
 
-fn unasked_by(stage: &Stage, signal: Signal) {
+fn unasked_by(stage: &Stage, signal: Signal, forged: &str) {
     let way = stage.way(OPERATOR, "web1");
-    let name = format!("gate-unasked-{signal:?}");
+    let name = format!("gate-unasked-{signal:?}-{}", forged.len());
     let mut shell = Terminal::open(&way, &name);
     shell.enter("echo \"shell=$$.\"");
     shell.settle();
     let pid = shell.pid();
     let helper = helper_of(&gate_of(pid));
     let trace = stage.traces.join(&name);
+    // The prompt is asked about, too.
+    std::thread::sleep(Duration::from_millis(500));
     send(helper, Signal::Stop).unwrap();
     shell.enter(&format!("{{ :; }} > {}", trace.display()));
+    // Until it waits.
+    std::thread::sleep(Duration::from_secs(1));
     let asks = eventually("somebody to ask", SOON, || {
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         Ok(children?.split_whitespace().next().map(str::to_owned))
     });
-    // Until it waits.
-    std::thread::sleep(Duration::from_secs(1));
-    send(asks.unwrap().parse().unwrap(), signal).unwrap();
-    let ended = eventually("the shell to end", SOON, || {
-        Ok(shell.client.child.try_wait().unwrap().map(|_| ()))
-    });
+    let asks = asks.unwrap();
+    let mut to_the_shell = std::fs::OpenOptions::new();
+    let to_the_shell = to_the_shell.write(true).open(format!("/proc/{asks}/fd/1"));
+    to_the_shell.unwrap().write_all(forged.as_bytes()).unwrap();
+    send(asks.parse().unwrap(), signal).unwrap();
+    shell.until("who was to ask about this line has ended");
     send(helper, Signal::Cont).unwrap();
-    assert!(!trace.exists(), "{}", shell.said());
-    ended.unwrap();
+    shell.settle();
+    assert!(!trace.exists(), "{forged:?}: {}", shell.said());
+    shell.leave();
 }
 
 /// Ctrl-C while Weir is asked about a line: there is none of it, and the shell goes on.
@@ -175,6 +189,8 @@ fn interrupted(stage: &Stage) {
     shell.settle();
     let helper = helper_of(&gate_of(shell.pid()));
     let trace = stage.traces.join("gate-interrupted");
+    // The prompt is asked about, too.
+    std::thread::sleep(Duration::from_millis(500));
     send(helper, Signal::Stop).unwrap();
     shell.enter(&format!("{{ :; }} > {}", trace.display()));
     std::thread::sleep(Duration::from_secs(1));

@@ -156,6 +156,11 @@ pub const TRICKS: &[(&str, &str)] = &[
 
 /// What only who may do nearly everything can write. Most of them ran once, in a gate that was not as it is.
 pub const DEEPER: &[(&str, &str)] = &[
+    // Not that anybody gets through, but it is what it is without a gate.
+    (
+        "the last word of a command",
+        ": x\n[[ $_ == x ]] || echo x > @",
+    ),
     ("the trap away by a word", "x=trap; $x - DEBUG\ntouch @"),
     ("the same by builtin", "x=trap; builtin $x - DEBUG\ntouch @"),
     ("the same by a pattern", "{trap,-,DEBUG}\ntouch @"),
@@ -370,6 +375,14 @@ pub const AROUND: &[(&str, &str)] = &[
     ("the same by an option", "shopt -u promptvars\n{ :; } > @"),
     ("nothing at a prompt", "PROMPT_COMMAND=\n{ :; } > @"),
     ("from the history", "x '{ :; } > @'\n!?x?:1:s/x/y/"),
+    (
+        "the same number for every line",
+        "SRANDOM=5\ndeclare -a SRANDOM\n{ :; } > @",
+    ),
+    (
+        "a variable of the line before",
+        "x=__weir_o; readonly ${x}nce\n{ :; } > @",
+    ),
     ("an asked line of one's own", "(: weir-line)\n{ :; } > @"),
     ("a prompt of one's own", ": weir-prompt\n{ :; } > @"),
     (
