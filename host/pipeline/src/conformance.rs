@@ -18,7 +18,7 @@ use async_trait::async_trait;
 
 use crate::action::Action;
 use crate::approval::HoldOutcome;
-use crate::memory::{Memory, MemoryPolicy};
+use crate::memory::{Entry, Memory, MemoryPolicy};
 use crate::ports::Ports;
 use crate::record::OutcomeKind;
 use crate::refusal::RefusalKind;
@@ -178,6 +178,7 @@ async fn approves_once(harness: &dyn Harness) {
             before,
             "a held action was forwarded"
         );
+        on_record_as_held(&memory, &id);
         desk.approve(&id, "bob");
     };
     let (reply, ()) = tokio::join!(client.write(), approve);
@@ -189,6 +190,11 @@ async fn approves_once(harness: &dyn Harness) {
         .and_then(|i| i.approval.clone())
         .expect("an approval on record");
     assert_eq!(approval.approvers, ["bob"]);
+    assert_eq!(
+        memory.journal.holds().last().map(|h| (h.seq, &*h.hold)),
+        intents.last().map(|i| (i.seq, &*approval.hold)),
+        "an intent does not follow its hold"
+    );
     // The same action again needs a new approval.
     let deny = async {
         let id = desk.next().await;
@@ -206,6 +212,15 @@ async fn approves_once(harness: &dyn Harness) {
         "{reply:?}"
     );
     assert_eq!(harness.upstream_writes().await, before + 1);
+}
+
+/// Nobody has answered yet.
+fn on_record_as_held(memory: &Memory, id: &str) {
+    let last = memory.journal.entries().pop();
+    assert!(
+        matches!(&last, Some(Entry::Held(held)) if held.hold == id),
+        "held, and not on record: {last:?}"
+    );
 }
 
 async fn denies_hold(harness: &dyn Harness) {
@@ -230,6 +245,7 @@ async fn ends_hold(harness: &dyn Harness, outcome: HoldOutcome) {
     let desk = memory.approver.clone();
     let end = async {
         let id = desk.next().await;
+        on_record_as_held(&memory, &id);
         desk.end(&id, outcome);
     };
     let (reply, ()) = tokio::join!(client.write(), end);
