@@ -79,10 +79,7 @@ async fn a_hold_that_the_process_did_not_outlive_is_recovered_without_an_end() {
     );
     assert!(!end.contains("permit"), "{text}");
     let lines = replayed(&copy, id, ReplayFormat::JsonLines).await;
-    let last = lines
-        .lines()
-        .filter(|l| l.contains("\"kind\":\"held\""))
-        .next_back();
+    let last = lines.lines().rfind(|l| l.contains("\"kind\":\"held\""));
     let last: serde_json::Value = serde_json::from_str(last.unwrap()).unwrap();
     assert_eq!(
         (&last["seq"], &last["held"]["hold"]),
