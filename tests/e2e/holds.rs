@@ -241,3 +241,21 @@ fn people_see_what_it_would_touch() {
     shop.weir.approve(&bob, &id).unwrap();
     assert!(finish(psql).ok());
 }
+
+/// Nobody has decided when Weir is killed: what was held is on record all the same, and nobody can approve it now.
+#[test]
+fn held_when_weir_is_killed_it_is_on_record_without_an_end() {
+    let mut shop = shop("held-kill-9");
+    let mark = "mark-killed-51c2";
+    let (psql, id) = held(&shop, mark);
+    shop.weir.kill_9().unwrap();
+    let out = finish(psql);
+    assert!(!out.ok() && !out.stdout.contains("UPDATE"), "{}", out.all());
+    shop.weir.launch().unwrap();
+    let text = "UPDATE accounts SET balance = balance + 1 WHERE id = 7";
+    crate::held::is_on_record_without_an_end(&shop.weir, &shop.token(OLGA), &id, text);
+    assert_eq!(state(&shop, &id), "abandoned");
+    assert!(shop.weir.approve(&shop.token(BOB), &id).unwrap().status >= 400);
+    assert!(!shop.reached(mark));
+    assert_eq!(balance(&shop), "1000");
+}

@@ -21,6 +21,7 @@ mod deliveries;
 mod driver;
 mod erasure;
 mod evidence;
+mod held;
 mod holds;
 mod identity;
 mod image;

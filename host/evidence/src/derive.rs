@@ -528,9 +528,10 @@ fn population(log: Uuid, index: u64, leaf: &Leaf) -> Vec<String> {
         Some(who) => (who.kind.clone(), who.id.clone(), list(&who.act)),
         None => Default::default(),
     };
-    let (hold, rules, approvers) = match &leaf.approval {
-        Some(a) => (a.hold.clone(), list(&a.rules), list(&a.approvers)),
-        None => Default::default(),
+    let (hold, rules, approvers) = match (&leaf.approval, &leaf.hold) {
+        (Some(a), _) => (a.hold.clone(), list(&a.rules), list(&a.approvers)),
+        (None, Some(hold)) => (hold.id.clone(), list(&hold.rules), String::new()),
+        (None, None) => Default::default(),
     };
     let (risk, labels) = match &leaf.risk {
         Some(risk) => (risk.score.to_string(), list(&risk.labels)),

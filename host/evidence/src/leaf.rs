@@ -23,6 +23,9 @@ pub struct Leaf {
     /// Of an erasure: the session.
     #[serde(default)]
     pub erased: Option<Uuid>,
+    /// Of a hold, which is no request yet.
+    #[serde(default)]
+    pub hold: Option<Hold>,
     #[serde(default)]
     pub masked: Vec<String>,
     #[serde(default)]
@@ -66,6 +69,12 @@ pub struct Leaf {
 pub struct Approval {
     pub approvers: Vec<String>,
     pub hold: String,
+    pub rules: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Hold {
+    pub id: String,
     pub rules: Vec<String>,
 }
 

@@ -6,6 +6,7 @@
 //! | `request` | Datastore Activity (6005); of an SSH host SSH Activity (4007) |
 //! | … that may connect | and Authorize Session (3003) |
 //! | … that people have approved | and User Access Management (3005) |
+//! | `hold` | the same class as its request, `Other`: it waits for people |
 //! | `result` | the same class, `Other`: what became of the request |
 //! | `control`, `erasure` | API Activity (6003) |
 //! | `recorder.start`, `recorder.stop` | Application Lifecycle (6002) |
@@ -19,6 +20,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::leaf::{Leaf, Who};
+
+mod held;
 
 /// The version of OCSF that events are of.
 pub const VERSION: &str = "1.8.0";
@@ -55,6 +58,7 @@ pub fn events(log: Uuid, index: u64, leaf: &Leaf) -> Vec<Value> {
             out.extend(at.approval());
             out
         }
+        "hold" => vec![at.held()],
         "result" => vec![at.result()],
         "control" | "erasure" => vec![at.act()],
         "recorder.start" => vec![at.lifecycle(3)],
@@ -385,6 +389,9 @@ impl At<'_> {
         if let Some(approval) = &leaf.approval {
             rest.push(("approvers", json!(approval.approvers)));
             rest.push(("hold", json!(approval.hold)));
+        }
+        if let Some(hold) = &leaf.hold {
+            rest.push(("hold", json!(hold.id)));
         }
         if let Some(risk) = leaf.risk.as_ref().filter(|risk| !risk.labels.is_empty()) {
             rest.push(("risk_labels", json!(risk.labels)));

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 
 use crate::action::Action;
 use crate::approval::HoldOutcome;
-use crate::memory::{Memory, MemoryPolicy};
+use crate::memory::{Entry, Memory, MemoryPolicy};
 use crate::ports::Ports;
 use crate::record::OutcomeKind;
 use crate::refusal::RefusalKind;
@@ -178,6 +178,7 @@ async fn approves_once(harness: &dyn Harness) {
             before,
             "a held action was forwarded"
         );
+        on_record_as_held(&memory, &id).await;
         desk.approve(&id, "bob");
     };
     let (reply, ()) = tokio::join!(client.write(), approve);
@@ -189,6 +190,11 @@ async fn approves_once(harness: &dyn Harness) {
         .and_then(|i| i.approval.clone())
         .expect("an approval on record");
     assert_eq!(approval.approvers, ["bob"]);
+    assert_eq!(
+        memory.journal.holds().last().map(|h| (h.seq, &*h.hold)),
+        intents.last().map(|i| (i.seq, &*approval.hold)),
+        "an intent does not follow its hold"
+    );
     // The same action again needs a new approval.
     let deny = async {
         let id = desk.next().await;
@@ -206,6 +212,19 @@ async fn approves_once(harness: &dyn Harness) {
         "{reply:?}"
     );
     assert_eq!(harness.upstream_writes().await, before + 1);
+}
+
+/// Nobody has answered yet, and it is on record all the same.
+async fn on_record_as_held(memory: &Memory, id: &str) {
+    let is_last = || matches!(memory.journal.entries().pop(), Some(Entry::Held(h)) if h.hold == id);
+    let recorded = async {
+        while !is_last() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, recorded)
+        .await
+        .expect("what waits is on record");
 }
 
 async fn denies_hold(harness: &dyn Harness) {
@@ -230,6 +249,7 @@ async fn ends_hold(harness: &dyn Harness, outcome: HoldOutcome) {
     let desk = memory.approver.clone();
     let end = async {
         let id = desk.next().await;
+        on_record_as_held(&memory, &id).await;
         desk.end(&id, outcome);
     };
     let (reply, ()) = tokio::join!(client.write(), end);

@@ -46,8 +46,8 @@ pub use permit::{Obligations, Permitted, Receipt, Request};
 pub use ports::{Ports, Question, Ruling};
 pub use principal::{Actor, Login, Principal, PrincipalKind, Proof};
 pub use record::{
-    Approval, Basis, ControlEvent, Direction, Durability, EndReason, Intent, Outcome, OutcomeKind,
-    RefusalRecord, SessionEnd, SessionStart,
+    Approval, Basis, ControlEvent, Direction, Durability, EndReason, HoldRecord, Intent, Outcome,
+    OutcomeKind, RefusalRecord, SessionEnd, SessionStart,
 };
 pub use refusal::{Fault, Refusal, RefusalKind};
 pub use risk::{Demand, Finding, PluginRef, Risk};

@@ -20,8 +20,8 @@ use crate::mask::{MaskBatch, MaskColumn, MaskEdits, MaskPlan};
 use crate::parameter::Parameter;
 use crate::principal::Principal;
 use crate::record::{
-    ControlEvent, Direction, Durability, EndReason, Intent, Outcome, RefusalRecord, SessionEnd,
-    SessionStart,
+    ControlEvent, Direction, Durability, EndReason, HoldRecord, Intent, Outcome, RefusalRecord,
+    SessionEnd, SessionStart,
 };
 use crate::risk::Risk;
 use crate::session::{BundleRef, SessionInfo, Target};
@@ -227,6 +227,8 @@ pub enum JournalError {
 /// The records of one session, in order.
 #[async_trait]
 pub trait SessionJournal: Send + Sync {
+    /// Durable when it returns. If it fails, the action must not wait: it is refused.
+    async fn held(&self, held: HoldRecord) -> Result<(), JournalError>;
     /// Durable when it returns. If it fails, the action must not be forwarded.
     async fn intent(&self, intent: Intent) -> Result<(), JournalError>;
     /// Durable soon; never lost in order behind a later intent.

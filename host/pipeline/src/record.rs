@@ -1,4 +1,4 @@
-//! The two records of every action, and the frame around a session. Core types: how they are
+//! The records of every action, and the frame around a session. Core types: how they are
 //! written to disk is the recorder's business.
 
 use std::sync::Arc;
@@ -87,6 +87,30 @@ pub enum Durability {
     /// When the operating system has it: a crash of Weir loses nothing, a crash of the machine at most
     /// what was written `within` this time before it.
     Os { within: Duration },
+}
+
+/// An action that waits for people from here on. Durable before anybody who waits for it is told; what became
+/// of it is its intent or its refusal. With neither, nobody has seen the end of the hold, and it was not forwarded.
+#[derive(Debug, Clone)]
+pub struct HoldRecord {
+    pub seq: u64,
+    pub at: SystemTime,
+    pub facts: Facts,
+    pub accesses: Vec<Access>,
+    pub risk: Arc<Risk>,
+    pub basis: Basis,
+    pub bundle: BundleRef,
+    /// Policies that permit it once it is approved.
+    pub policies: Vec<Arc<str>>,
+    pub hold: String,
+    /// Why it waits; under which rules is in its basis.
+    pub reason: String,
+    pub expires_at: SystemTime,
+    /// As in its intent, if it comes to one.
+    pub fingerprint: Fingerprint,
+    pub parameters: Vec<Parameter>,
+    /// What people are shown of what it would touch.
+    pub shown: Vec<String>,
 }
 
 /// The approval under which an action was permitted.

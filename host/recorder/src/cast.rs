@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::doc::{FactsDoc, GapDoc, IntentDoc, OutcomeDoc, RefusedDoc, SshDoc, StartDoc};
+use crate::doc::{FactsDoc, GapDoc, HeldDoc, IntentDoc, OutcomeDoc, RefusedDoc, SshDoc, StartDoc};
 use crate::record::{Kind, Record};
 use crate::sshframes::{Message, Messages};
 use crate::text::clean;
@@ -17,6 +17,8 @@ const SIZE: (u32, u32) = (80, 24);
 const LARGEST: u32 = 1_000;
 /// Channels whose terminals are remembered; a Weir has fewer of them in a session at a time.
 const MAX_TERMINALS: usize = 1_024;
+/// Actions that wait at the same time and are told of at the end; there are fewer.
+const MAX_WAITS: usize = 1_000;
 /// Actions that are named because another is played.
 const MAX_OTHERS: usize = 100;
 
@@ -57,6 +59,8 @@ pub struct Cast {
     /// What ran on channels of its own, and how many more.
     ran: Vec<(u64, String)>,
     more: u64,
+    /// What waits for people by now, and what it is.
+    waits: BTreeMap<u64, String>,
 }
 
 impl Cast {
@@ -93,8 +97,14 @@ impl Cast {
                     self.intent(seq, body, each);
                 }
             }
+            Some(Kind::Held) => {
+                if let Some((seq, body)) = r.action() {
+                    self.held(seq, body, each);
+                }
+            }
             Some(Kind::Refused) => {
                 if let Some((seq, body)) = r.action() {
+                    self.waits.remove(&seq);
                     each(CastEvent::Marker(refused(seq, body)));
                 }
             }
@@ -128,6 +138,10 @@ impl Cast {
                 each(CastEvent::Output(text));
             }
         }
+        for (seq, kind) in &self.waits {
+            let text = format!("#{seq} {kind} held, and nobody has seen the end of that");
+            each(CastEvent::Marker(text));
+        }
         for (seq, kind) in &self.ran {
             if self.action != Some(*seq) {
                 let text = format!("#{seq} {kind} not played here: see --action {seq}");
@@ -142,6 +156,7 @@ impl Cast {
 
     fn intent(&mut self, seq: u64, body: &[u8], each: &mut dyn FnMut(CastEvent)) {
         let mut text = format!("#{seq}");
+        self.waits.remove(&seq);
         if let Ok(doc) = serde_json::from_slice::<IntentDoc>(body) {
             if let FactsDoc::Ssh(ssh) = &doc.action.facts {
                 text.push(' ');
@@ -157,6 +172,18 @@ impl Cast {
         each(CastEvent::Marker(text));
         if self.action == Some(seq) {
             self.plays_from_here(seq, each);
+        }
+    }
+
+    fn held(&mut self, seq: u64, body: &[u8], each: &mut dyn FnMut(CastEvent)) {
+        let doc = serde_json::from_slice::<HeldDoc>(body);
+        let kind = match doc.as_ref().map(|doc| &doc.action.facts) {
+            Ok(FactsDoc::Ssh(ssh)) => ssh.kind.as_str(),
+            _ => "",
+        };
+        each(CastEvent::Marker(format!("#{seq} {kind} held")));
+        if self.waits.len() < MAX_WAITS {
+            self.waits.insert(seq, kind.to_owned());
         }
     }
 

@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipeline::ports::JournalError;
 use pipeline::{
-    Access, Actor, Basis, BundleRef, Column, ControlEvent, Demand, EndReason, Facts, Intent,
-    LabelSet, Named, Outcome, OutcomeKind, Parameter, Principal, Protocol, RefusalKind,
+    Access, Actor, Basis, BundleRef, Column, ControlEvent, Demand, EndReason, Facts, HoldRecord,
+    Intent, LabelSet, Named, Outcome, OutcomeKind, Parameter, Principal, Protocol, RefusalKind,
     RefusalRecord, Relation, Resource, Risk, SessionEnd, SessionStart,
 };
 
@@ -249,6 +249,27 @@ pub fn refused(r: &RefusalRecord) -> RefusedDoc {
         parameters: r.parameters.iter().map(parameter).collect(),
         hold: r.hold.clone(),
         shown: r.shown.clone(),
+    }
+}
+
+pub fn held(h: &HoldRecord) -> HeldDoc {
+    HeldDoc {
+        salt: String::new(),
+        action: ActionDoc {
+            facts: facts(&h.facts),
+            accesses: h.accesses.iter().map(access).collect(),
+            risk: risk(&h.risk),
+            bundle: bundle(&h.bundle),
+            policies: strings(&h.policies),
+            basis: Some(basis(&h.basis, h.at)),
+        },
+        decision: "held".into(),
+        hold: h.hold.clone(),
+        reason: h.reason.clone(),
+        expires_ns: ns(h.expires_at),
+        fingerprint: hex_of(&h.fingerprint.0),
+        parameters: h.parameters.iter().map(parameter).collect(),
+        shown: h.shown.clone(),
     }
 }
 

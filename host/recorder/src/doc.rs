@@ -331,6 +331,27 @@ pub struct RefusedDoc {
     pub shown: Vec<String>,
 }
 
+/// An action waits for people: its intent or its refusal comes after this, unless nobody saw the end of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldDoc {
+    /// Random, so that nobody can find out from the record's hash what it says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub salt: String,
+    #[serde(flatten)]
+    pub action: ActionDoc,
+    /// Always `held`.
+    pub decision: String,
+    pub hold: String,
+    pub reason: String,
+    /// Nobody can approve it any more from then on.
+    pub expires_ns: u64,
+    pub fingerprint: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<ParameterDoc>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<String>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutcomeDoc {
     /// Random, so that nobody can find out from the record's hash what it says.

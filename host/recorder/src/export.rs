@@ -181,6 +181,9 @@ impl<'a> Export<'a> {
                 {
                     self.event(r.ts_ns, "m", &format!("#{seq}"))?;
                 }
+                if let (Some(Kind::Held), Some((seq, _))) = (r.known(), r.action()) {
+                    self.event(r.ts_ns, "m", &format!("#{seq} held"))?;
+                }
                 self.event(r.ts_ns, "o", &terminal(text))
             }
         }
@@ -338,6 +341,7 @@ pub(crate) fn document(r: &Record<'_>, text: &[u8]) -> Value {
         Some(Kind::SessionStart) => "start",
         Some(Kind::Intent) => "intent",
         Some(Kind::Refused) => "refused",
+        Some(Kind::Held) => "held",
         Some(Kind::Outcome) => "outcome",
         Some(Kind::ToClient) => "to_client",
         Some(Kind::ToUpstream) => "to_upstream",

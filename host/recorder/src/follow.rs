@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::chain::Hash;
 use crate::doc::{
-    ControlDoc, ControlStartDoc, EndDoc, ErasureDoc, GapDoc, IntentDoc, OutcomeDoc, RefusedDoc,
-    StartDoc,
+    ControlDoc, ControlStartDoc, EndDoc, ErasureDoc, GapDoc, HeldDoc, IntentDoc, OutcomeDoc,
+    RefusedDoc, StartDoc,
 };
 use crate::record::{Kind, NO_STREAM, Record};
 use crate::wal::format::{self, BLOCK_START, FILE_HEADER, FileHeader};
@@ -88,6 +88,7 @@ pub enum FollowedBody {
     Start(Box<StartDoc>),
     Intent(Box<IntentDoc>),
     Refused(Box<RefusedDoc>),
+    Held(Box<HeldDoc>),
     Outcome(OutcomeDoc),
     End(EndDoc),
     ControlStart(Box<ControlStartDoc>),
@@ -117,6 +118,7 @@ impl Followed {
             }),
             Kind::Intent => parse(body, |doc| FollowedBody::Intent(Box::new(doc))),
             Kind::Refused => parse(body, |doc| FollowedBody::Refused(Box::new(doc))),
+            Kind::Held => parse(body, |doc| FollowedBody::Held(Box::new(doc))),
             Kind::Outcome => parse(body, FollowedBody::Outcome),
             Kind::SessionEnd => parse(body, FollowedBody::End),
             Kind::ControlStart => parse(body, |doc: ControlStartDoc| {

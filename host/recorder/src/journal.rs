@@ -10,7 +10,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pipeline::ports::{Journal, JournalError, SessionJournal};
 use pipeline::{
-    ControlEvent, Direction, Durability, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart,
+    ControlEvent, Direction, Durability, HoldRecord, Intent, Outcome, RefusalRecord, SessionEnd,
+    SessionStart,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -371,6 +372,21 @@ pub(crate) fn last_records(
 
 #[async_trait]
 impl SessionJournal for Recording {
+    async fn held(&self, held: HoldRecord) -> Result<(), JournalError> {
+        self.check()?;
+        self.inner.state.check_room()?;
+        let size = size::held(&held);
+        let permit = self.inner.permit_record(size).await?;
+        let mut doc = convert::held(&held);
+        doc.salt = convert::salt()?;
+        let body = json_of(&doc, size)?;
+        let record = record(Kind::Held, held.at, self.id, Some(held.seq), body);
+        let level = Level::Durable;
+        self.inner
+            .commit_permitted(vec![record], permit, level)
+            .await
+    }
+
     async fn intent(&self, intent: Intent) -> Result<(), JournalError> {
         self.check()?;
         self.inner.state.check_room()?;

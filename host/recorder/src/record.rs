@@ -42,6 +42,8 @@ pub enum Kind {
     Carry = 12,
     /// A session's key is to be destroyed. In a control stream.
     Erasure = 13,
+    /// An action waits for people from here on.
+    Held = 14,
 }
 
 impl Kind {
@@ -60,6 +62,7 @@ impl Kind {
             11 => Self::Gap,
             12 => Self::Carry,
             13 => Self::Erasure,
+            14 => Self::Held,
             _ => return None,
         })
     }
@@ -73,7 +76,12 @@ impl Kind {
     pub fn has_seq(self) -> bool {
         matches!(
             self,
-            Self::Intent | Self::Refused | Self::Outcome | Self::ToClient | Self::ToUpstream
+            Self::Held
+                | Self::Intent
+                | Self::Refused
+                | Self::Outcome
+                | Self::ToClient
+                | Self::ToUpstream
         )
     }
 }

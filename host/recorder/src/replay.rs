@@ -17,6 +17,12 @@ use crate::store::{ReadError, Store};
 use crate::text::clean;
 use crate::walk::Walk;
 
+mod held;
+mod ssh;
+
+use held::Waiting;
+use ssh::ssh_action;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     #[error("the store holds no segment of session {0}")]
@@ -184,6 +190,7 @@ pub(crate) struct Printer {
     server: Frames,
     client: Frames,
     ssh: Lines,
+    waiting: Waiting,
     /// No longer message is shown, if there is a limit.
     longest: usize,
 }
@@ -202,6 +209,7 @@ impl Printer {
             server: Frames::up_to(longest, Writer::Server),
             client: Frames::up_to(longest, Writer::Client),
             ssh: Lines::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -232,8 +240,10 @@ impl Printer {
                 }
                 None => unreadable(&at, "start", out),
             },
+            Kind::Held => self.waiting.held(&at, seq, body, out),
             Kind::Intent => {
                 self.summary.actions += 1;
+                self.waiting.decided(seq);
                 match parse::<IntentDoc>(body) {
                     Some(doc) => intent(&at, seq, &doc, out),
                     None => unreadable(&at, "intent", out),
@@ -241,6 +251,7 @@ impl Printer {
             }
             Kind::Refused => {
                 self.summary.actions += 1;
+                self.waiting.decided(seq);
                 match parse::<RefusedDoc>(body) {
                     Some(doc) => refused(&at, seq, &doc, out),
                     None => unreadable(&at, "refusal", out),
@@ -253,6 +264,7 @@ impl Printer {
             Kind::ToClient | Kind::ToUpstream => self.bytes(kind, seq, body, out),
             Kind::SessionEnd => {
                 self.summary.complete = true;
+                self.waiting.ended(out)?;
                 match parse::<EndDoc>(body) {
                     Some(doc) => writeln!(
                         out,
@@ -497,52 +509,6 @@ fn action(
         field(out, "plugin", &clean(&text))?;
     }
     field(out, "bundle", &bundle(&doc.bundle))
-}
-
-/// What was asked for on a line of its own, then what is in it.
-fn ssh_action(at: &str, seq: u64, ssh: &SshDoc, out: &mut dyn Write) -> io::Result<()> {
-    write!(out, "\n{at}  #{seq} {}", clean(&ssh.kind))?;
-    if let Some(channel) = ssh.channel {
-        write!(out, " on channel {channel}")?;
-    }
-    let mut lines = ssh.text.lines();
-    match (lines.next(), ssh.text.lines().count()) {
-        (None, _) => writeln!(out)?,
-        (Some(only), 1) => writeln!(out, ": {}", clean(only))?,
-        (Some(_), _) => {
-            writeln!(out)?;
-            for line in ssh.text.lines() {
-                writeln!(out, "    {}", clean(line))?;
-            }
-        }
-    }
-    list(out, "not clear", &ssh.opaque)?;
-    for command in &ssh.commands {
-        let mut text = command.by.join(" ");
-        if !text.is_empty() {
-            text.push_str(" → ");
-        }
-        text.push_str(&command.argv.join(" "));
-        if let Some(user) = &command.as_user {
-            text.push_str(&format!(" (as {user})"));
-        }
-        field(out, "runs", &clean(&text))?;
-    }
-    for path in &ssh.paths {
-        let way = if path.writes { "writes" } else { "reads" };
-        field(out, way, &clean(&path.path))?;
-    }
-    for (name, value) in &ssh.env {
-        field(out, "variable", &clean(&format!("{name}={value}")))?;
-    }
-    if let Some(stdin) = &ssh.stdin {
-        let text = format!("{} bytes, SHA-256 {}", stdin.bytes, stdin.sha256);
-        field(out, "input", &clean(&text))?;
-        for line in stdin.text.lines() {
-            writeln!(out, "      {}", clean(line))?;
-        }
-    }
-    Ok(())
 }
 
 fn intent(at: &str, seq: u64, doc: &IntentDoc, out: &mut dyn Write) -> io::Result<()> {

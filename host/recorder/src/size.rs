@@ -1,8 +1,8 @@
 //! How long a record will be, before it is made: memory for it is asked for first.
 
 use pipeline::{
-    Access, Basis, Demand, Facts, Intent, Parameter, RefusalRecord, Relation, Resource, Risk,
-    SshCommand, SshFacts,
+    Access, Basis, Demand, Facts, HoldRecord, Intent, Parameter, RefusalRecord, Relation, Resource,
+    Risk, SshCommand, SshFacts,
 };
 
 /// A longer parameter is recorded by its hash, its length and how it begins.
@@ -42,6 +42,16 @@ pub fn refused(r: &RefusalRecord) -> usize {
         + each(&r.parameters, parameter)
         + each(&r.shown, |l| escaped(l))
         + basis(&r.basis)
+}
+
+pub fn held(h: &HoldRecord) -> usize {
+    FIXED
+        + action(&h.facts, &h.accesses, &h.risk)
+        + each(&h.policies, |p| p.len())
+        + escaped(&h.reason)
+        + each(&h.parameters, parameter)
+        + each(&h.shown, |l| escaped(l))
+        + basis(&h.basis)
 }
 
 fn basis(b: &Basis) -> usize {
@@ -190,6 +200,10 @@ mod tests {
                 let made = crate::convert::json(&crate::convert::intent(&i)).unwrap();
                 assert!(made.len() <= intent(&i), "{} {text:?}", made.len());
                 let mut r = support::refusal(0, text);
+                let mut h = support::held(0, text);
+                h.parameters = vec![parameter.clone(); 3];
+                let made = crate::convert::json(&crate::convert::held(&h)).unwrap();
+                assert!(made.len() <= held(&h));
                 r.parameters = vec![parameter; 3];
                 let made = crate::convert::json(&crate::convert::refused(&r)).unwrap();
                 assert!(made.len() <= refused(&r));

@@ -63,6 +63,9 @@ pub struct VerifyReport {
     /// Outcomes that nobody knows.
     pub unknown: u64,
     pub refusals: u64,
+    /// Actions that waited for people, and those of them of which nobody saw the end: they were not forwarded.
+    pub held: u64,
+    pub unanswered: u64,
     /// Recorded bytes of results and data.
     pub bytes: u64,
     /// Segments that a control stream vouches for.

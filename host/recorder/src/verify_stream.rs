@@ -21,6 +21,8 @@ struct Follow {
     next_record: u64,
     chain: Hash,
     open: BTreeSet<u64>,
+    /// What waits for people.
+    held: BTreeSet<u64>,
     done: HashSet<u64>,
     ended: bool,
     /// A segment before is missing, so that absences prove nothing.
@@ -39,6 +41,7 @@ impl Run<'_> {
             next_record: 0,
             chain: chain::stream_genesis(stream.as_u128()),
             open: BTreeSet::new(),
+            held: BTreeSet::new(),
             done: HashSet::new(),
             ended: false,
             torn: false,
@@ -228,6 +231,7 @@ impl Run<'_> {
         match (kind, r.action()) {
             (Kind::Intent, Some((seq, _))) => {
                 self.report.intents += 1;
+                follow.held.remove(&seq);
                 if !follow.open.insert(seq) || follow.done.contains(&seq) {
                     self.misplaced(stream, r.index, "the action has an intent already");
                 }
@@ -242,7 +246,17 @@ impl Run<'_> {
                     self.misplaced(stream, r.index, "the action has no open intent");
                 }
             }
-            (Kind::Refused, Some(_)) => self.report.refusals += 1,
+            (Kind::Held, Some((seq, _))) => {
+                self.report.held += 1;
+                let is_decided = follow.open.contains(&seq) || follow.done.contains(&seq);
+                if is_decided || !follow.held.insert(seq) {
+                    self.misplaced(stream, r.index, "the action was held or permitted before");
+                }
+            }
+            (Kind::Refused, Some((seq, _))) => {
+                self.report.refusals += 1;
+                follow.held.remove(&seq);
+            }
             (Kind::ToClient | Kind::ToUpstream, Some((_, body))) => {
                 self.report.bytes += body.len() as u64;
             }
@@ -302,6 +316,9 @@ impl Run<'_> {
         }
         // An open session may have open actions; an ended one may not.
         if follow.ended {
+            if !follow.torn {
+                self.report.unanswered += follow.held.len() as u64;
+            }
             for seq in &follow.open {
                 self.report
                     .findings

@@ -243,7 +243,10 @@ impl Waits {
         let Ok(Some(record)) = record::take(&mut &*encoded) else {
             return Self::Large(0, None, encoded.len());
         };
-        let begins = matches!(record.known(), Some(Kind::Intent | Kind::Refused));
+        let begins = matches!(
+            record.known(),
+            Some(Kind::Held | Kind::Intent | Kind::Refused)
+        );
         let action = record.action().map(|(seq, _)| seq).filter(|_| begins);
         Self::Large(record.index, action, encoded.len())
     }
@@ -455,7 +458,7 @@ impl Reader {
             (Some(Kind::SessionStart), _) => {}
             // Nothing came before it.
             _ if record.index == 1 => self.first = Some(0),
-            (Some(Kind::Intent | Kind::Refused), Some((seq, _))) => {
+            (Some(Kind::Held | Kind::Intent | Kind::Refused), Some((seq, _))) => {
                 self.first.get_or_insert(seq);
             }
             (Some(kind), Some((seq, body)))

@@ -27,7 +27,7 @@ pub struct AuditFilter {
     /// A session's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// `action`, `session-start`, `session-end`, `act` (of an operator), `start` (of Weir), `gap` or
+    /// `action`, `hold`, `session-start`, `session-end`, `act` (of an operator), `start` (of Weir), `gap` or
     /// `unreadable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
@@ -37,10 +37,11 @@ pub struct AuditFilter {
     /// A resource: `PgTable::shop.public.users`, or an end of its name, such as `public.users`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// `permit`, `refused` (in any way), or how: `denied`, `hold-denied`, `hold-expired`, …
+    /// `permit`, `refused` (in any way), or how: `denied`, `hold-denied`, `hold-expired`, …; `held` of a hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,
-    /// `done`, `failed`, `cancelled`, `unknown` or `refused`; of a session's end, its reason.
+    /// `done`, `failed`, `cancelled`, `unknown` or `refused`; of a session's end, its reason; of a hold, `decided`
+    /// (its action says how), or `no-end`: its session ended first, and it was not forwarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
     /// At least this risk, 0 to 100.

@@ -34,6 +34,8 @@ pub struct IndexEntry {
 pub enum Indexed {
     Started(Box<IndexStart>),
     Action(Box<IndexAction>),
+    /// It waits for people from here on; what becomes of it is its action.
+    Held(Box<IndexAction>),
     Outcome(IndexOutcome),
     /// A session ended, and why in one word.
     Ended(String),
@@ -67,10 +69,10 @@ pub struct IndexWho {
     pub on_behalf_of: Vec<String>,
 }
 
-/// An intent or a refusal.
+/// An intent, a refusal or a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexAction {
-    /// `permit`, or how it was refused.
+    /// `permit`, how it was refused, or `held`.
     pub decision: String,
     pub shape: IndexShape,
     /// What takes the place of `shape` when the server has carried the statement out: with names that

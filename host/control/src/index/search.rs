@@ -60,7 +60,7 @@ pub(crate) struct Found {
 }
 
 /// Names of `EntryKind`, in its order.
-pub(crate) const KINDS: [&str; 7] = [
+pub(crate) const KINDS: [&str; 8] = [
     "session-start",
     "action",
     "session-end",
@@ -68,6 +68,7 @@ pub(crate) const KINDS: [&str; 7] = [
     "act",
     "gap",
     "unreadable",
+    "hold",
 ];
 
 pub(crate) fn parse_cursor(text: &str) -> Option<Cursor> {
@@ -149,9 +150,12 @@ pub(super) fn run(mut connection: Connection, query: &Query) -> Result<Found> {
     })
 }
 
+/// Nobody has seen the end of a hold that its session has left open.
+const OUTCOME: &str =
+    "CASE WHEN e.kind = 7 AND e.outcome IS NULL AND s.ended = 1 THEN 'no-end' ELSE e.outcome END";
 const COLUMNS: &str = "e.at, e.id, e.kind, s.uuid, e.n, e.seq, a.body, s.target, s.database, \
                        s.source, h.body, t.text, e.untold, e.decision, e.risk, e.hold, e.approval, \
-                       e.outcome, e.detail, e.rows, e.elapsed_us";
+                       e.detail, e.rows, e.elapsed_us";
 
 /// Conditions and their values.
 #[derive(Default)]
@@ -217,10 +221,12 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
     w.term(Term::Policy, query.policy.as_ref());
     w.term(Term::Plugin, query.plugin.as_ref());
     match query.decision.as_deref() {
-        Some("refused") => w.conditions.push("e.decision <> 'permit'".into()),
+        Some("refused") => w
+            .conditions
+            .push("e.decision NOT IN ('permit', 'held')".into()),
         _ => w.text("e.decision = ?", query.decision.as_ref()),
     }
-    w.text("e.outcome = ?", query.outcome.as_ref());
+    w.text(&format!("{OUTCOME} = ?"), query.outcome.as_ref());
     if let Some(risk) = query.risk {
         w.and("e.risk >= ?", i64::from(risk));
     }
@@ -240,7 +246,7 @@ fn statement(query: &Query) -> (String, Vec<Value>) {
         false => w.conditions.join(" AND "),
     };
     let sql = format!(
-        "SELECT {COLUMNS} FROM entries e \
+        "SELECT {COLUMNS}, {OUTCOME} FROM entries e \
          JOIN streams s ON s.id = e.stream AND s.forgotten = 0 \
          LEFT JOIN actors a ON a.id = e.actor LEFT JOIN shapes h ON h.id = e.shape \
          LEFT JOIN texts t ON t.id = e.text \
@@ -312,10 +318,10 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
             .bundle
             .map(|(name, version)| format!("{name} {version}")),
         approval: approved,
-        outcome: row.get(17)?,
-        detail: row.get(18)?,
-        rows: number(19)?,
-        elapsed_us: number(20)?,
+        outcome: row.get(20)?,
+        detail: row.get(17)?,
+        rows: number(18)?,
+        elapsed_us: number(19)?,
     })
 }
 

@@ -583,4 +583,5 @@ async fn a_statement_that_failed_has_known_words_only() {
     assert!(!bytes_hold(dir.path(), "hunter2"));
 }
 
+mod held;
 mod leaving;

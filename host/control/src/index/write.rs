@@ -11,6 +11,8 @@ use super::entry::{
 };
 use crate::store::{Result, StoreError, int};
 
+mod held;
+
 pub(super) const WRITE: &str = "writing the index";
 /// What is remembered to be in the file, of each sort; beyond it, all of it is forgotten.
 const REMEMBERED: usize = 20_000;
@@ -25,6 +27,7 @@ pub(super) enum EntryKind {
     Act = 4,
     Gap = 5,
     Unreadable = 6,
+    Held = 7,
 }
 
 /// Statements that have not ended; beyond it, they stay without their text.
@@ -208,6 +211,7 @@ impl Writer<'_> {
         match &entry.what {
             Indexed::Started(start) => self.started(entry, stream, start),
             Indexed::Action(action) => self.action(entry, stream, action),
+            Indexed::Held(held) => self.held(entry, stream, held),
             Indexed::Outcome(outcome) => self.outcome(entry, stream, outcome),
             Indexed::Ended(why) => {
                 self.statement("UPDATE streams SET ended = 1 WHERE id = ?1")?
@@ -305,6 +309,7 @@ impl Writer<'_> {
                 .execute(params![name(value), id])
                 .map_err(db)?;
         }
+        self.answered(stream, action.hold.as_deref())?;
         let Some(seq) = entry.action else {
             return Ok(());
         };

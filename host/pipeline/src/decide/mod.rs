@@ -1,4 +1,4 @@
-//! The one decision: classify → authorize → hold → journal the intent → permit.
+//! The one decision: classify → authorize → hold (journalled) → journal the intent → permit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::impact::{Impact, Survey};
 use crate::parameter::Parameter;
 use crate::permit::{Obligations, Permitted, Receipt, Request};
 use crate::ports::HoldRequest;
-use crate::record::{Approval, Basis, Intent, RefusalRecord};
+use crate::record::{Approval, Basis, HoldRecord, Intent, RefusalRecord};
 use crate::refusal::{Fault, Refusal, RefusalKind};
 use crate::risk::Risk;
 use crate::session::{BundleRef, Session, not_recorded};
@@ -91,7 +91,11 @@ pub async fn decide<R>(
             at: asked,
         }),
         Verdict::Deny { policies, reason } => Err(Turned::down(denied(reason, policies))),
-        Verdict::Hold { rules, reason, .. } => {
+        Verdict::Hold {
+            rules,
+            policies,
+            reason,
+        } => {
             basis.rules.clone_from(&rules);
             hold(
                 session,
@@ -99,7 +103,7 @@ pub async fn decide<R>(
                 seq,
                 fingerprint,
                 &risk,
-                (rules, reason),
+                (rules, policies, reason),
                 &mut basis,
                 caller,
             )
@@ -192,15 +196,16 @@ pub(crate) fn fingerprint_of(
     Fingerprint::of(parts)
 }
 
-/// Asks people, then Cedar again. The approval is good for this fingerprint and this bundle only.
+/// Asks people, then Cedar again. The approval is good for this fingerprint and this bundle only. That it waits is
+/// durable before the caller is told, so that it stays on record whatever becomes of Weir.
 #[allow(clippy::too_many_arguments)] // The parts of one decision, passed on once.
 async fn hold<R>(
     session: &Session,
     request: &Request<R>,
     seq: u64,
     fingerprint: Fingerprint,
-    risk: &Risk,
-    (rules, reason): (Vec<Arc<str>>, String),
+    risk: &Arc<Risk>,
+    (rules, policies, reason): (Vec<Arc<str>>, Vec<Arc<str>>, String),
     basis: &mut Basis,
     caller: Caller<'_>,
 ) -> Result<Granted, Turned> {
@@ -211,7 +216,7 @@ async fn hold<R>(
         session: session.info.clone(),
         seq,
         facts: request.facts.clone(),
-        risk: risk.clone(),
+        risk: Risk::clone(risk),
         bundle: request.policy.bundle().clone(),
         fingerprint,
         parameters: request.parameters.clone(),
@@ -232,6 +237,29 @@ async fn hold<R>(
         id: hold.info().id.clone(),
         impact,
     };
+    let begins = HoldRecord {
+        seq,
+        at: session.ports.clock.now(),
+        facts: request.facts.clone(),
+        accesses: request.accesses.clone(),
+        risk: risk.clone(),
+        basis: basis.clone().of(request.labelled.clone()),
+        bundle: request.policy.bundle().clone(),
+        policies,
+        hold: held.id.clone(),
+        reason: hold.info().reason.clone(),
+        expires_at: hold.info().expires_at,
+        fingerprint,
+        parameters: request.parameters.clone(),
+        shown: held.shown(),
+    };
+    if let Err(error) = session.journal.held(begins).await {
+        hold.abandon().await;
+        return Err(Turned {
+            refusal: not_recorded(error),
+            hold: Some(held),
+        });
+    }
     (caller.on_hold)(hold.info());
 
     // The end of the session comes first: who cancels because of it is told why.

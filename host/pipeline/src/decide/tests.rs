@@ -14,6 +14,8 @@ use crate::record::{Durability, EndReason};
 use crate::risk::Demand;
 use crate::session::{Protocol, SessionId, SessionInfo, Target};
 
+mod held;
+
 fn target() -> Arc<Target> {
     Arc::new(Target {
         name: "orders".into(),

@@ -50,12 +50,15 @@ pub struct Leaf<'a> {
     /// The record's own time, where that is before the leaf before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<Cow<'a, str>>,
-    /// `permit`, or how it was refused.
+    /// `permit`, how it was refused, or `held`.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub decision: Option<Text<'a>>,
     /// The session whose key is destroyed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erased: Option<Uuid>,
+    /// Of what waits for people from here on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldPart>,
     /// Of what is permitted: labelled columns that stay masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty", borrow)]
     pub masked: Vec<Text<'a>>,
@@ -113,6 +116,13 @@ pub struct ApprovalPart {
     /// Pseudonyms, as in `who`.
     pub approvers: Vec<String>,
     pub hold: String,
+    pub rules: Vec<String>,
+}
+
+/// A hold, and the rules under which people are asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldPart {
+    pub id: String,
     pub rules: Vec<String>,
 }
 
@@ -272,6 +282,19 @@ struct ApprovalView {
 }
 
 #[derive(Deserialize)]
+struct HoldView {
+    hold: String,
+    #[serde(default)]
+    basis: RulesView,
+}
+
+#[derive(Deserialize, Default)]
+struct RulesView {
+    #[serde(default)]
+    rules: Vec<String>,
+}
+
+#[derive(Deserialize)]
 struct OutcomeView<'a> {
     #[serde(borrow)]
     outcome: Cow<'a, str>,
@@ -287,6 +310,7 @@ impl<'a> Leaf<'a> {
             clock: None,
             decision: None,
             erased: None,
+            hold: None,
             masked: Vec::new(),
             more: 0,
             n: None,
@@ -370,6 +394,14 @@ impl<'a> Leaf<'a> {
                 self.retention_days = doc.retention_days;
             }
             Kind::Intent | Kind::Refused => self.action(serde_json::from_slice(body)?, subjects),
+            Kind::Held => {
+                let doc: HoldView = serde_json::from_slice(body)?;
+                self.action(serde_json::from_slice(body)?, subjects);
+                self.hold = Some(HoldPart {
+                    id: doc.hold,
+                    rules: first(doc.basis.rules, &mut self.more).collect(),
+                });
+            }
             Kind::Outcome => {
                 let doc: OutcomeView<'a> = serde_json::from_slice(body)?;
                 self.outcome = Some(Text(doc.outcome));
@@ -491,6 +523,7 @@ fn name(kind: Kind, control: bool) -> Option<&'static str> {
     Some(match kind {
         Kind::SessionStart => "session.start",
         Kind::Intent | Kind::Refused => "request",
+        Kind::Held => "hold",
         Kind::Outcome => "result",
         Kind::SessionEnd if control => "recorder.stop",
         Kind::SessionEnd => "session.end",

@@ -11,6 +11,7 @@ mod erase;
 mod export;
 mod faults;
 mod follow;
+mod held;
 mod hosts;
 mod kept;
 mod limits;

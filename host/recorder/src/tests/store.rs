@@ -287,6 +287,7 @@ async fn a_full_spool_refuses_and_recovers() {
         matches!(refused, Some(JournalError::SpoolFull { .. })),
         "{refused:?}"
     );
+    assert!(journal.held(held(200, "select 1")).await.is_err());
     // What has begun can still be ended.
     journal.close(end()).await.unwrap();
     assert!(recorder.stats().wal_bytes + recorder.stats().pending_bytes < 2 << 20);

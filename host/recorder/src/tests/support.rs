@@ -9,9 +9,9 @@ use bytes::Bytes;
 use pipeline::ports::{Journal, SessionJournal};
 use pipeline::{
     Access, Action, Actor, BinaryValue, BundleRef, Direction, EndReason, Facts, Fingerprint,
-    Intent, Outcome, OutcomeKind, Parameter, Principal, PrincipalKind, Protocol, RefusalKind,
-    RefusalRecord, Resource, Risk, SessionEnd, SessionId, SessionInfo, SessionStart, SqlFacts,
-    SshCommand, SshFacts, SshHazard, SshKind, SshPath, SshStdin, Target,
+    HoldRecord, Intent, Outcome, OutcomeKind, Parameter, Principal, PrincipalKind, Protocol,
+    RefusalKind, RefusalRecord, Resource, Risk, SessionEnd, SessionId, SessionInfo, SessionStart,
+    SqlFacts, SshCommand, SshFacts, SshHazard, SshKind, SshPath, SshStdin, Target,
 };
 use uuid::Uuid;
 
@@ -337,6 +337,25 @@ pub fn parameters() -> Vec<Parameter> {
         binary(Some("odd\x1b[2J"), None),
         binary(None, None),
     ]
+}
+
+pub fn held(seq: u64, text: &str) -> HoldRecord {
+    HoldRecord {
+        seq,
+        at: SystemTime::now(),
+        facts: sql(text),
+        accesses: accesses(),
+        risk: Arc::new(Risk::plugin_failed(None, "it trapped")),
+        basis: basis(),
+        bundle: bundle(),
+        policies: vec!["grant-read".into()],
+        hold: "hold-1".into(),
+        reason: "a risk classifier demands approval".into(),
+        expires_at: SystemTime::now() + Duration::from_secs(60),
+        fingerprint: Fingerprint([8; 32]),
+        parameters: parameters(),
+        shown: vec!["about 3 rows, as the planner \"estimates\"".into()],
+    }
 }
 
 pub fn refusal(seq: u64, text: &str) -> RefusalRecord {

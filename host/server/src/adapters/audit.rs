@@ -19,8 +19,8 @@ use control::index::{
 use parking_lot::Mutex;
 use proto_pg::analysis::{Words, searchable};
 use recorder::doc::{
-    AccessDoc, ActionDoc, ApprovalDoc, ControlDoc, ErasureDoc, FactsDoc, IntentDoc, OutcomeDoc,
-    PrincipalDoc, RefusedDoc, StartDoc,
+    AccessDoc, ActionDoc, ApprovalDoc, ControlDoc, ErasureDoc, FactsDoc, HeldDoc, IntentDoc,
+    OutcomeDoc, PrincipalDoc, RefusedDoc, StartDoc,
 };
 use recorder::{
     Day, Days, Followed, FollowedBody, Follower, Place, Recorder, Store, TakeHistory, history,
@@ -82,6 +82,7 @@ impl Feed {
                 FollowedBody::Start(doc) => Indexed::Started(Box::new(start(doc))),
                 FollowedBody::Intent(doc) => Indexed::Action(Box::new(self.intent(doc))),
                 FollowedBody::Refused(doc) => Indexed::Action(Box::new(self.refused(doc))),
+                FollowedBody::Held(doc) => Indexed::Held(Box::new(self.held(doc))),
                 FollowedBody::Outcome(doc) => Indexed::Outcome(outcome(doc)),
                 FollowedBody::End(doc) => Indexed::Ended(doc.reason.clone()),
                 FollowedBody::ControlStart(doc) => Indexed::Instance(doc.software.clone()),
@@ -118,6 +119,20 @@ impl Feed {
             text: self.text(&doc.action),
             hold: doc.hold.clone(),
             rules: Vec::new(),
+            approvers: Vec::new(),
+        }
+    }
+
+    fn held(&self, doc: &HeldDoc) -> IndexAction {
+        let basis = doc.action.basis.as_ref();
+        IndexAction {
+            decision: doc.decision.clone(),
+            shape: shape(&doc.action, None),
+            carried: None,
+            risk: doc.action.risk.score,
+            text: self.text(&doc.action),
+            hold: Some(doc.hold.clone()),
+            rules: basis.map(|b| b.rules.clone()).unwrap_or_default(),
             approvers: Vec::new(),
         }
     }

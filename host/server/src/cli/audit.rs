@@ -39,7 +39,7 @@ pub(super) struct AuditArgs {
     database: Option<String>,
     #[arg(long)]
     session: Option<String>,
-    /// action, session-start, session-end, act, start, gap or unreadable.
+    /// action, hold, session-start, session-end, act, start, gap or unreadable.
     #[arg(long)]
     kind: Option<String>,
     /// A Cedar action, such as postgres:delete.
@@ -48,10 +48,10 @@ pub(super) struct AuditArgs {
     /// Such as PgTable::shop.public.users, or an end of its name: public.users, users.
     #[arg(long)]
     resource: Option<String>,
-    /// permit, refused, or how: denied, hold-denied, hold-expired, …
+    /// permit, refused, or how: denied, hold-denied, hold-expired, …; held of a hold.
     #[arg(long)]
     decision: Option<String>,
-    /// done, failed, cancelled, unknown or refused.
+    /// done, failed, cancelled, unknown or refused; of a hold decided, or no-end.
     #[arg(long)]
     outcome: Option<String>,
     /// At least this risk.

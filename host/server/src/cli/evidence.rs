@@ -327,8 +327,14 @@ fn print(report: &VerifyReport, trusted: bool) {
         report.bytes
     );
     println!(
-        "{} actions permitted ({} with unknown outcome), {} refused; {} segments anchored",
-        report.intents, report.unknown, report.refusals, report.anchors
+        "{} actions permitted ({} with unknown outcome), {} refused, {} held before that ({} of them without an \
+         end: they were not forwarded); {} segments anchored",
+        report.intents,
+        report.unknown,
+        report.refusals,
+        report.held,
+        report.unanswered,
+        report.anchors
     );
     println!(
         "{} transparency log(s) in {} chain(s), {} leaves, {} signed checkpoints",

@@ -46,6 +46,26 @@ fn nobody_decides_and_it_is_refused() {
     assert_eq!(stage.trace("expired"), "");
 }
 
+/// Nobody has decided when Weir is killed: what was held is on record all the same, and nobody can approve it now.
+#[test]
+fn held_when_weir_is_killed_it_is_on_record_without_an_end() {
+    if weir_tests::sshd::sshd().is_none() {
+        return weir_tests::skip::not_installed("an SSH server");
+    }
+    let mut stage = stage("ssh-held-kill-9");
+    let way = stage.way(AGENT, "web1");
+    let command = stage.tracing("killed");
+    let mut client = ssh(&way, "killed", &["box", &command]);
+    let (id, _) = client.held();
+    stage.weir.kill_9().unwrap();
+    assert_eq!(client.wait().code, Some(255));
+    stage.weir.launch().unwrap();
+    crate::held::is_on_record_without_an_end(&stage.weir, &stage.security, &id, &command);
+    assert_eq!(stage.hold(&id)["state"], "abandoned");
+    assert!(!stage.approve(&id), "nobody waits for it any more");
+    assert_eq!(stage.trace("killed"), "");
+}
+
 fn approved(stage: &Stage) {
     let way = stage.way(AGENT, "web1");
     let command = format!("{}; exit 7", stage.tracing("approved"));

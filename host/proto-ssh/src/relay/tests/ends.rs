@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pipeline::memory::{Memory, MemoryPolicy};
 use pipeline::ports::{Journal, JournalError, SessionJournal};
-use pipeline::{ControlEvent, Direction, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart};
+use pipeline::{
+    ControlEvent, Direction, HoldRecord, Intent, Outcome, RefusalRecord, SessionEnd, SessionStart,
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +40,9 @@ impl Journal for Late<dyn Journal> {
 
 #[async_trait]
 impl SessionJournal for Late<dyn SessionJournal> {
+    async fn held(&self, held: HoldRecord) -> Result<(), JournalError> {
+        self.inner.held(held).await
+    }
     async fn intent(&self, intent: Intent) -> Result<(), JournalError> {
         self.inner.intent(intent).await
     }
