@@ -164,6 +164,7 @@ pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
                 || says("generate")
         }
         "crictl" => says("inspect"),
+        "journalctl" => journal(args),
         "kubectl" | "oc" => shows::kubectl(args),
         _ => false,
     };
@@ -171,6 +172,31 @@ pub(crate) fn behind(name: &str, args: &[Word]) -> Vec<&'static str> {
         files.push(OTHERS);
     }
     files
+}
+
+/// All fields, or the one, in which systemd keeps the variables of a process that crashed.
+fn journal(args: &[Word]) -> bool {
+    const WHOLE: [&str; 6] = [
+        "verbose",
+        "export",
+        "json",
+        "json-pretty",
+        "json-sse",
+        "json-seq",
+    ];
+    let option = |w: &Word| w.text.starts_with('-');
+    let attached = args
+        .iter()
+        .any(|w| option(w) && WHOLE.iter().any(|whole| w.text.ends_with(whole)));
+    let behind = args.windows(2).any(|two| match two {
+        [name, value] => option(name) && WHOLE.contains(&value.text.as_str()),
+        _ => false,
+    });
+    let some = args
+        .iter()
+        .any(|w| w.is_literal() && w.text.starts_with("--output-fields="));
+    let named = |w: &Word| w.text.to_ascii_lowercase().contains("environ");
+    (attached || behind) && !some || args.iter().any(named)
 }
 
 /// All properties, among them the variables that a service gets, unless some are named: by a word that is no value

@@ -57,7 +57,6 @@ const ALWAYS: &[&str] = &[
     "sha512sum",
     "sleep",
     "stat",
-    "strings",
     "sum",
     "tac",
     "tail",
@@ -127,7 +126,9 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
         &["--from-file", "--library-path", "--run-tests"],
     ),
     ("ss", "KDFN", &["--kill", "--diag", "--filter", "--net"]),
-    ("netstat", "", &[]),
+    // To FreeBSD, that resets what was counted.
+    ("netstat", "z", &[]),
+    ("strings", "", &[]),
     (
         "journalctl",
         "",
@@ -149,11 +150,11 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
     ("pgrep", "L", &["--signal", "--logpidfile"]),
     ("iostat", "o", &[]),
     ("mpstat", "o", &[]),
-    ("base64", "", &[]),
+    ("base64", "o", &["--output"]),
     // `getconf -v x` runs a program of that name below a directory; `lsof -D` writes a file.
     ("getconf", "v", &[]),
     ("lsof", "Dkm", &[]),
-    ("lspci", "AHOQqF", &[]),
+    ("lspci", "AHOQqFM", &[]),
     ("lsusb", "D", &[]),
     ("env", "S", &["--split-string"]),
     ("printf", "v", &[]),
@@ -369,6 +370,8 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
                 "hostname" | "env" => operands == 0,
                 "date" => tells_time(args),
                 "getent" | "lsof" | "ss" => !lookups::asks(name, args),
+                // Behind `@`, a file in which there are more words.
+                "strings" => !args.iter().any(|w| w.text.starts_with('@')),
                 // That of zutils is told by them which program is to uncompress.
                 "zcat" => !args.iter().any(|w| w.text.starts_with("--")),
                 _ => true,

@@ -211,6 +211,9 @@ fn options_of_programs_that_only_seemed_to_read() {
         "zcat --bz2=sh x.bz2",
         "jq --run-tests",
         "hostname -",
+        "strings @/dev/stdin <<< /etc/shadow",
+        "strings -a @f",
+        "base64 -i a -o b",
         "x=s2020; date \"-$x\"",
         "x=vacuum-size=1; journalctl \"--$x\"",
     ] {
