@@ -115,7 +115,9 @@ pub(crate) fn run(
                     });
                 };
                 let (command, _) = rest.split_at(length);
-                if command.iter().any(|w| w.splits || w.glob) {
+                // One of them may be what ends it.
+                let ends = |w: &Word| w.dynamic && (w.leads || w.text.starts_with([';', '+']));
+                if command.iter().any(|w| w.splits || w.glob || ends(w)) {
                     return Err(Opaque::DynamicOption {
                         program: "find".into(),
                     });

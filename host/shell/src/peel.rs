@@ -348,8 +348,13 @@ fn xargs(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result
             .as_ref()
             .map_or_else(|| "{}".to_owned(), |w| w.text.clone())
     });
+    let certain = |value: &Option<Word>| value.as_ref().is_none_or(Word::is_literal);
+    let uncertain = found
+        .options
+        .iter()
+        .any(|(n, v)| matches!(n.as_str(), "I" | "i" | "replace") && !certain(v));
     // Which of two counts, programs of this name do not agree on; and an empty one stands everywhere.
-    if marks.next().is_some() || replaced.as_deref() == Some("") {
+    if uncertain || marks.next().is_some() || replaced.as_deref() == Some("") {
         return Err(Opaque::Option {
             program: "xargs".into(),
             option: "-I".into(),
@@ -381,6 +386,8 @@ fn xargs(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result
 pub(crate) fn filled(word: &Word, mark: &str) -> Word {
     match word.text.find(mark) {
         Some(at) if !mark.is_empty() => Word {
+            // A mark may look like a part of an option.
+            text: word.text.replace(mark, "{}"),
             dynamic: true,
             leads: word.leads || at == 0,
             ..word.clone()

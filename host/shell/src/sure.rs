@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use crate::ast::{Item, Join, List, Node, Part, Pipeline};
+use crate::parse::is_name;
 use crate::reading::Word as Arg;
 use crate::reason::Opaque;
 use crate::walk::Walk;
@@ -235,11 +236,8 @@ impl Walk<'_> {
     pub(crate) fn fails(&mut self, part: &Part) {
         let may = match part {
             Part::Arith { raw, .. } => {
-                let inside = raw.trim_start_matches("$((").trim_end_matches("))");
-                let octal = inside
-                    .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .any(|n| n.starts_with(|c: char| c.is_ascii_digit()) && !is_decimal(n));
-                octal || inside.contains(['/', '%', '#']) || inside.contains("**")
+                let inside = raw.strip_prefix("$((").and_then(|r| r.strip_suffix("))"));
+                !inside.is_some_and(is_sum)
             }
             Part::Param { raw, .. } => {
                 let name = raw.trim_start_matches(['$', '{', '#']);
@@ -258,6 +256,13 @@ impl Walk<'_> {
             self.variables.may_skip();
         }
     }
+}
+
+/// Names and numbers with one sign between each two of them: nothing in it fails.
+fn is_sum(text: &str) -> bool {
+    let operand = |text: &str| is_name(text) || is_decimal(text);
+    let mut parts = text.split(['+', '-', '*', '<', '>', '&', '|', ',']);
+    parts.all(|part| operand(part.trim_matches([' ', '\t'])))
 }
 
 fn is_decimal(text: &str) -> bool {

@@ -361,20 +361,24 @@ impl Parser<'_> {
     /// Numbers, names and operators up to `))`. A subscript, a command or a quote in it is not followed.
     fn arithmetic(&mut self) -> Parsed<()> {
         let mut open = 0usize;
+        let mut before = '(';
         loop {
             let next = self.cur.peek();
             if next.is_some_and(|c| !c.is_ascii_alphanumeric() && c != '_') {
                 self.spend()?;
             }
+            let behind = std::mem::replace(&mut before, next.unwrap_or('('));
             match self.cur.bump() {
                 Some('(') => open += 1,
                 Some(')') if open > 0 => open -= 1,
                 Some(')') if self.cur.eat(")") => return Ok(()),
+                // What it says goes on no name or number (`x$y`).
                 Some('$')
-                    if self
-                        .cur
-                        .peek()
-                        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_') => {}
+                    if !(behind.is_ascii_alphanumeric() || matches!(behind, '_' | '$'))
+                        && self
+                            .cur
+                            .peek()
+                            .is_some_and(|c| c.is_ascii_alphabetic() || c == '_') => {}
                 Some(c) if c.is_ascii_alphanumeric() || "_ \t+-*/%<>=!&|^~?:,".contains(c) => {}
                 _ => return self.unread("an arithmetic expansion that is not plain"),
             }

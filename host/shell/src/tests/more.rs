@@ -271,7 +271,7 @@ E
     (r##"less '+!rm x' y"##, r##"less [+!rm x] y +code"##),
     (r##"vi +:!rm x"##, r##"vi +:!rm x +code"##),
     (r##"command builtin eval 'rm x'"##, r##"command>builtin>eval>rm x"##),
-    (r##"xargs -I rm rm x"##, r##"xargs>[rm]? x !dynamic-command"##),
+    (r##"xargs -I rm rm x"##, r##"xargs>[{}]? x !dynamic-command"##),
 ];
 
 /// What comes over the session's standard input is nobody's word: whoever may read it says so.

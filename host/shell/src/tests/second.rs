@@ -75,7 +75,7 @@ fn programs_whose_marks_and_options_can_be_read_in_two_ways() {
         ("xargs -I% -i {} x", "xargs -I% -i {} x !option"),
         ("xargs --replace -I% % x", "xargs --replace -I% % x !option"),
         ("xargs -I '' rm", "xargs -I [] rm !option"),
-        ("xargs -I% %", "xargs>[%]? !dynamic-command"),
+        ("xargs -I% %", "xargs>[{}]? !dynamic-command"),
         ("xargs -a /etc/hostname -I% bash", "xargs>bash +stdin:bash"),
         ("xargs -o vi", "xargs -o vi !option"),
         ("xargs -I% bash", "xargs>bash !fed"),

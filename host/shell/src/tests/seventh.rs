@@ -253,3 +253,85 @@ fn sequences_of_one() {
         );
     }
 }
+
+/// Where an expression fails, bash skips the rest of the line.
+#[test]
+fn expressions_that_fail() {
+    for text in [
+        "z=0,w['$(touch hit)'],q=$((5=6)); BASH_EXECUTION_STRING=5\necho $((BASH_EXECUTION_STRING))",
+        "export TERM='a[$(touch hit)]'\nbash -c 'y=$((5=6)); TERM=5\necho $((TERM))'",
+        "export TERM='a[$(touch hit)]'\nbash -c 'echo ${x:-$((1+))}; TERM=5\necho $((TERM))'",
+        "export TERM='a[$(touch hit)]'\nbash -c 'x=$((0-5)); echo $((y-$x)); TERM=5\necho $((TERM))'",
+        "x=1; y=5; x5='a[$(touch hit)]'; echo ${z:-$((x$y))}",
+        "x=1; y=5; x5='a[$(touch hit)]'; cat <<E\n$((x$y))\nE",
+    ] {
+        let nested = format!("bash -c {}", crate::quote(text));
+        assert!(runs(text) || runs(&nested), "{text}");
+        for text in [text, &nested] {
+            assert!(is_opaque(text), "{text}");
+        }
+    }
+    for text in [
+        "n=1; n=$((n+1)); echo $((n * 2 - 1))",
+        "n=3; x=$((n / 2)); echo $x",
+    ] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(!reading.is_opaque(), "{text}: {:?}", reading.opaque);
+    }
+}
+
+/// What xargs puts in, values that may be empty, and words that may end a command of find.
+#[test]
+fn words_that_others_fill() {
+    for text in [
+        "> e; echo ASH_ENV | xargs -I Q env BQ=e bash -c ls",
+        "echo fprint | xargs -I name find / -maxdepth 0 -name hit",
+        "echo exec | xargs -I name find / -maxdepth 0 -name prog ';'",
+        "echo ib | xargs -I n sed -n p f",
+        "echo 'e whit' | xargs -I n sed -n p /etc/passwd",
+        "echo ohit | xargs -I u sort -u /etc/passwd",
+        "x=ls; echo touch | xargs -I \"$x\" env ls hit",
+        "x=n; echo 'e whit' | xargs -I\"$x\" sed -n p /etc/passwd",
+        "echo u | xargs -I = env to=ch stat hit",
+        "x=; find / -maxdepth 0 -exec ls \";$x\" -fprint hit -exec ls ';'",
+        "x=';'; find / -maxdepth 0 -exec ls \"$x\" -exec touch hit ';'",
+        "find / -maxdepth 0 -exec ls {} \"$(echo +)\" -exec touch hit ';'",
+        "x=; xargs -a\"$x\" ls touch hit",
+        "x=; xargs -E\"$x\" ls touch hit < f",
+        "x=; \\time -f\"$x\" ls touch hit",
+        "x=; awk -v\"$x\" a=1 'BEGIN{system(\"touch hit\")}'",
+        "x=; sudo -u\"$x\" root rm hit",
+        "x=; timeout -s\"$x\" KILL 1 rm hit",
+        "x=; env -C\"$x\" / rm hit",
+        "x=; stdbuf -o\"$x\" L rm hit",
+        "x=; test -v\"$x\" 'a[$(touch hit)]'",
+    ] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(
+            reading.is_opaque() || !reading.only_reads,
+            "{text}: {reading:?}"
+        );
+        let told = reading
+            .commands
+            .iter()
+            .any(|c| c.argv.iter().any(|w| w.text == "touch" || w.text == "rm"));
+        let is_first = reading.commands.iter().any(|c| {
+            c.argv
+                .first()
+                .is_some_and(|w| w.text == "rm" || w.text == "touch")
+        });
+        assert!(
+            reading.is_opaque() || !told || is_first,
+            "{text}: {reading:?}"
+        );
+    }
+    for text in [
+        "find /srv -name '*.log' -exec grep -l x {} +",
+        "find /srv -name '*.log' | xargs grep -l x",
+        "ls | xargs -I {} stat {}",
+        "ls | xargs -I % stat %.log",
+    ] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(!reading.is_opaque(), "{text}: {reading:?}");
+    }
+}
