@@ -254,6 +254,10 @@ impl Parser<'_> {
                         return self.syntax("a `\"` that is not closed");
                     }
                 }
+                // bash runs `<(…)` there, too.
+                ('<' | '>' | '(' | ')' | '&' | '|' | ';', End::Brace) => {
+                    return self.unread("a sign of the shell within `${…}` that is not quoted");
+                }
                 (c, _) => {
                     if c == '\n' && end != End::Text {
                         self.line_within()?;
