@@ -229,7 +229,8 @@ fn set_is_plain(args: &[Word]) -> bool {
             return true;
         };
         match letters {
-            "-" | "" => return true,
+            // A single `+` ends no options.
+            "-" | "" => return word.text.starts_with('-'),
             _ if word.dynamic || !letters.chars().all(|c| "eufxCo".contains(c)) => return false,
             _ => {}
         }

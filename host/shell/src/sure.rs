@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::builtins::is_own_array;
 use crate::ast::{Item, Join, List, Node, Part, Pipeline};
 use crate::parse::is_name;
 use crate::reading::Word as Arg;
@@ -80,7 +81,8 @@ impl Variables {
 
     /// A subscript in the value would be run.
     pub(crate) fn computes(&mut self, name: &str) {
-        if OWN.contains(&name) || !(self.is_sure(name) && self.numbers.contains(name)) {
+        let own = OWN.contains(&name) || is_own_array(name);
+        if own || !(self.is_sure(name) && self.numbers.contains(name)) {
             self.texts.insert(name.to_owned());
         }
         self.computed.insert(name.to_owned());

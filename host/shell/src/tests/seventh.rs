@@ -192,6 +192,9 @@ fn numbers_are_those_that_nothing_else_sets() {
         "y='a[$(touch hit)]='$#; echo $((y))",
         "y='-v a[$(touch${IFS}hit)] ='$#; [ $y = z ]",
         "export y='a[$(touch hit)]='$#; echo $((y))",
+        "BASH_ARGV=5; set -- 'a[$(touch hit)]'; echo $((BASH_ARGV))",
+        "set + -k; bash -c ls BASH_ENV='$(touch hit)'",
+        "set -e + -k; bash -c ls BASH_ENV='$(touch hit)'",
     ]);
 }
 
