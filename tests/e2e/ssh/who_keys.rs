@@ -242,7 +242,7 @@ fn sign(way: &Way, text: &str, namespace: &str) -> String {
 
 /// As if it had been registered long ago: it ends in seconds.
 fn end_soon(home: &Path, fingerprint: &str) -> std::time::SystemTime {
-    let ends = std::time::SystemTime::now() + Duration::from_secs(10);
+    let ends = std::time::SystemTime::now() + Duration::from_secs(25);
     let millis = ends
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
