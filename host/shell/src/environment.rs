@@ -11,6 +11,8 @@ const NAMES: &[&str] = &[
     "BASH_ENV",
     "BASH_LOADABLES_PATH",
     "BASH_XTRACEFD",
+    // A call too deep is an error, and what follows on the line is left out.
+    "FUNCNEST",
     "BROWSER",
     "GETCONF_DIR",
     "GREP_OPTIONS",

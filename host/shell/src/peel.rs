@@ -200,6 +200,12 @@ fn keeps_shell(
         wrappers::COMMAND
     };
     let found = spec.read(name, args)?;
+    // What the shell itself reads from then on.
+    if name == "exec" && found.rest.is_empty() && ctx.redirected {
+        return Err(Opaque::Fed {
+            program: name.to_owned(),
+        });
+    }
     if found.rest.is_empty() || found.has("v") || found.has("V") {
         walk.leaf(name, argv.to_vec(), ctx);
         return Ok(true);

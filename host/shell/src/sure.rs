@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::builtins::is_own_array;
 use crate::ast::{Item, Join, List, Node, Part, Pipeline};
+use crate::builtins::is_own_array;
 use crate::parse::is_name;
 use crate::reading::Word as Arg;
 use crate::reason::Opaque;

@@ -367,3 +367,26 @@ fn process_substitutions_within_an_expansion() {
         assert!(!reading.is_opaque(), "{text}: {:?}", reading.opaque);
     }
 }
+
+#[test]
+fn what_the_shell_itself_goes_on_with() {
+    for text in [
+        "bash <<'Q'\ncommand exec < f\nls\nQ",
+        "bash <<'Q'\nexec -c < f\nls\nQ",
+        "bash <<'Q'\nexec -- < f\nls\nQ",
+        "bash <<'Q'\nx=1 command exec < f\nQ",
+        "bash <<'Q'\neval 'command exec < f'\nQ",
+        "bash <<< 'command exec < f'",
+    ] {
+        let ran = format!("export TERM='a[$(touch hit)]'; echo 'touch hit' > f; {text}");
+        assert!(runs(&ran), "{text}");
+        assert!(
+            read(text.as_bytes(), &Limits::default()).is_opaque(),
+            "{text}"
+        );
+    }
+    let text = "g() { :; }; f() { g; }; FUNCNEST=1; f; TERM=5\necho $((TERM))";
+    assert!(read(text.as_bytes(), &Limits::default()).is_opaque());
+    let text = "exec > log.txt 2>&1; ls";
+    assert!(!read(text.as_bytes(), &Limits::default()).is_opaque());
+}
