@@ -218,9 +218,14 @@ fn declares(head: &Word, args: &[Word]) -> Option<Why> {
     // Of one whose value is known only later, the name may be certain all the same.
     let certain = |w: &Word| w.text.contains('=') && is_name(&name(w)) && w.is_one();
     // An array's value in parentheses is read once more, and what stands there is run, before anybody is asked.
+    let list = |w: &Word| {
+        w.text
+            .split_once('=')
+            .is_some_and(|(_, v)| v.starts_with('('))
+    };
     let computed = |w: &Word| match head.text.as_str() {
         "export" | "readonly" => false,
-        _ if w.text.contains("=(") => true,
+        _ if list(w) => true,
         // `arrays` knows of which others this is so.
         "local" => w.begins_unknown() && is_own_array(&name(w)),
         _ => w.begins_unknown(),
