@@ -200,6 +200,9 @@ fn declares(head: &Word, args: &[Word]) -> Option<Why> {
         name.trim_end_matches('+').to_owned()
     };
     let options = || args.iter().filter(|w| w.text.starts_with(['-', '+']));
+    if args.iter().any(|w| has_subscript(&name(w))) {
+        return Some(Why::Names);
+    }
     let constant = head.text == "readonly" || options().any(|w| w.text.contains('r'));
     if constant && args.iter().any(|w| NEEDED.contains(&name(w).as_str())) {
         return Some(Why::Removes);
@@ -215,9 +218,14 @@ fn declares(head: &Word, args: &[Word]) -> Option<Why> {
     // Of one whose value is known only later, the name may be certain all the same.
     let certain = |w: &Word| w.text.contains('=') && is_name(&name(w)) && w.is_one();
     // An array's value in parentheses is read once more, and what stands there is run, before anybody is asked.
+    let list = |w: &Word| {
+        w.text
+            .split_once('=')
+            .is_some_and(|(_, v)| v.starts_with('('))
+    };
     let computed = |w: &Word| match head.text.as_str() {
         "export" | "readonly" => false,
-        _ if w.text.contains("=(") => true,
+        _ if list(w) => true,
         // `arrays` knows of which others this is so.
         "local" => w.begins_unknown() && is_own_array(&name(w)),
         _ => w.begins_unknown(),
@@ -230,7 +238,12 @@ fn declares(head: &Word, args: &[Word]) -> Option<Why> {
     (uncertain || refers).then_some(Why::Names)
 }
 
-fn is_name(text: &str) -> bool {
+/// A name with one means an element: it makes an array of what was none, and what stands in it is computed.
+fn has_subscript(text: &str) -> bool {
+    text.contains('[')
+}
+
+pub(super) fn is_name(text: &str) -> bool {
     !text.starts_with(|c: char| c.is_ascii_digit())
         && !text.is_empty()
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -245,9 +258,36 @@ fn with_word(head: &str) -> &'static str {
     }
 }
 
+/// The words that name what `read` and its like set, of which some are behind `-a` in one with it.
+pub(super) fn names_set<'a>(head: &str, args: &'a [Word]) -> Vec<&'a str> {
+    let (mut names, mut words) = (Vec::new(), args.iter());
+    let own = with_word(head);
+    while let Some(word) = words.next() {
+        let text = word.text.as_str();
+        if !text.starts_with('-') {
+            names.push(text);
+        } else if takes_next(text, own) {
+            words.next();
+        } else if let Some(at) = text.find(|c| c == 'a' || own.contains(c))
+            && head == "read"
+        {
+            let name = text.get(at..).and_then(|t| t.strip_prefix('a'));
+            names.extend(name.filter(|name| !name.is_empty()));
+        }
+    }
+    names
+}
+
 /// Words that are names of variables have to be certain.
 fn sets(head: &Word, args: &[Word]) -> bool {
     let (head, mut words) = (head.text.as_str(), args.iter());
+    let subscript = match head {
+        "let" | "wait" | "getopts" => args.iter().any(|w| has_subscript(&w.text)),
+        _ => names_set(head, args).into_iter().any(has_subscript),
+    };
+    if subscript {
+        return true;
+    }
     let mut options = true;
     let mut at = 0;
     while let Some(word) = words.next() {
@@ -288,14 +328,22 @@ fn takes_next(options: &str, with_word: &str) -> bool {
     first.is_some_and(|(at, c)| c != 'a' && at + c.len_utf8() == options.len())
 }
 
-/// `-v` sets a variable, and so does `%n`.
+/// `-v` sets a variable, be it the last of several, and so does `%n`.
 fn prints_into(args: &[Word]) -> bool {
     let Some((first, rest)) = args.split_first() else {
         return false;
     };
+    let unnamed = |w: &Word| is_unclear(w) || has_subscript(&w.text);
     match first.text.as_str() {
-        "-v" => rest.first().is_none_or(is_unclear),
-        text if counts(text) => rest.iter().any(is_unclear),
+        "-v" => match rest.split_first() {
+            Some((name, behind)) => unnamed(name) || prints_into(behind),
+            None => true,
+        },
+        text if text.starts_with("-v") => unnamed(first) || prints_into(rest),
+        "--" => rest
+            .split_first()
+            .is_some_and(|(format, rest)| counts(&format.text) && rest.iter().any(unnamed)),
+        text if counts(text) => rest.iter().any(unnamed),
         text => text.starts_with('-') && is_unclear(first) || is_unclear(first) && first.leads,
     }
 }

@@ -226,7 +226,9 @@ impl Lines {
         let entries = typed.entries.get(before..).unwrap_or_default();
         let end = typed.first.saturating_add(typed.entries.len() as u64);
         self.last = self.last.max(Some(end.saturating_sub(1)));
-        if self.next == 0 || entries.is_empty() {
+        // Lines that were told when they were read are not in the list: it is not all of it.
+        let lacks = self.read.range(end..).next().is_some();
+        if self.next == 0 || entries.is_empty() || lacks {
             return Err(UNKEPT.to_owned());
         }
         let texts: Vec<&[u8]> = entries.iter().map(|entry| entry.text).collect();

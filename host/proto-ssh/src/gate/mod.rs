@@ -16,7 +16,8 @@
 //! - Pure: bytes in, asks and lines out. The relay's core moves them.
 //! - Without an answer nothing runs: who cannot ask, or hears nothing, skips the command and what follows it.
 //! - Who asks about a line is a process of its own, and may be killed: the shell goes on with a line only when it is told a
-//!   number that it has thought of for that line, which nobody else has.
+//!   number that it has thought of for that line, which nobody else has. So may those that it starts: what they say ends
+//!   in what shows that it is all of it.
 //! - A verdict is for one ask, which is named by a number of 122 random bits that the host's kernel makes for it; and a
 //!   yes is sealed (`seal`) over all that was asked. The key is in Weir, in the helper, and in a function of the shell,
 //!   whose text no expansion gives away, no child gets (it is not exported, and no argument) and no command may list.

@@ -111,17 +111,20 @@ __weir_typed() {
     if [[ $__weir_next == [123456789]* && $__weir_next != *[!0123456789]* && ${#__weir_next} -le 9 ]]; then
       (( __weir_i = __weir_f < __weir_next ? 1 : __weir_f - __weir_next + 1 ))
     fi
-    __weir_list "$__weir_i"
+    __weir_list "$__weir_i" || builtin return 1
   elif [[ $__weir_c == ': weir-more' && $__weir_to != main ]]; then
-    __weir_list 1
+    __weir_list 1 || builtin return 1
     # Of what has so much more than is judged, this is enough: it is refused when it is read to its end.
     __weir_c=${__weir_c:0:32768}
   fi
+  builtin return 0
 }
-# So many of the last lines.
+# So many of the last lines. A process of its own lists them, and may be killed: only what ends in a line with what nobody
+# knew when they were typed is all of them.
 __weir_list() {
-  __weir_c+=$__weir_l$(\builtin history "$1" && \builtin printf .)
-  __weir_c=${__weir_c%"${__weir_l}."}
+  __weir_c+=$__weir_l$(\builtin history "$1" && \builtin printf %s "$__weir_id")
+  [[ $__weir_c == *"$__weir_l$__weir_id" ]] || builtin return 1
+  __weir_c=${__weir_c%"$__weir_l$__weir_id"}
 }
 # The number of the last line (__weir_f).
 __weir_last() {

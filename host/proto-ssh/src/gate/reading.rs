@@ -65,7 +65,7 @@ pub(crate) fn about_the_gate(
     if is_two_ways(text) {
         return Some(CHARACTERS);
     }
-    if COMPOUND.iter().any(|head| text.starts_with(head)) {
+    if is_compound(text) {
         // More than a head, or another one than bash writes today.
         let other = |why: &Opaque| matches!(why, Opaque::Syntax { .. });
         return reading.opaque.iter().any(other).then_some(UNCERTAIN);
@@ -96,6 +96,10 @@ pub(crate) fn about_the_gate(
         Why::Lists => LISTS,
         Why::Keys => KEYS,
     })
+}
+
+pub(super) fn is_compound(text: &[u8]) -> bool {
+    COMPOUND.iter().any(|head| text.starts_with(head))
 }
 
 /// bash doubles two control characters when it says what it runs; and in languages of East Asia (GBK, Shift JIS, Big5)

@@ -380,3 +380,48 @@ fn the_longest_line_takes_no_time() {
         );
     }
 }
+
+/// bash has a process of its own list them, which anybody with that login may kill.
+#[test]
+fn a_list_that_was_cut_is_none() {
+    if !std::path::Path::new("/bin/bash").exists() {
+        return;
+    }
+    let startup = super::super::STARTUP;
+    let (_, rest) = startup.split_once("\n__weir_typed() {").unwrap();
+    let (typed, _) = rest.split_once("\n# The current directory").unwrap();
+    let tells = |what: &str, killed: &str| {
+        let script = format!(
+            "__weir_typed() {{{typed}\nhistchars='!^#'; history -s ls; history -s '{{ :; }} > f'; set -T
+             trap '[[ $BASHPID == $$ || -z \"{killed}\" || $BASH_COMMAND != *{killed}* ]] || kill -KILL $BASHPID' DEBUG
+             __weir_l=$'\\n' __weir_to=s1 __weir_id={ID} __weir_next=1 __weir_c=': weir-{what}'
+             __weir_typed && printf %s \"$__weir_c\""
+        );
+        let mut bash = std::process::Command::new("/bin/bash");
+        let out = bash.args(["--norc", "-c", &script]).output().unwrap();
+        let said = String::from_utf8(out.stdout).unwrap();
+        out.status.success().then_some(said)
+    };
+    let last = format!("    2  {ID} {{ :; }} > f");
+    let all = format!(": weir-line\n    1  {ID} ls\n{last}");
+    assert_eq!(tells("line", ""), Some(all));
+    assert_eq!(tells("more", ""), Some(format!(": weir-more\n{last}")));
+    for what in ["line", "more"] {
+        // Before anything was listed, and before it says that this was all.
+        for killed in ["history", "printf"] {
+            assert_eq!(tells(what, killed), None, "{what} {killed}");
+        }
+    }
+}
+
+/// Of a list without lines that were told before nothing is allowed.
+#[test]
+fn lines_that_were_told_are_in_the_list() {
+    let more = |said: &str| ask("s1", &format!(": weir-more\n{said}"));
+    let mut lines = Lines::default();
+    lines.prompt(7);
+    assert!(lines.more(&more("    7  @ :")));
+    assert!(lines.more(&more("    8  @ { :; } > f")));
+    assert!(lines.judge(&line("    7  @ :")).is_err());
+    assert!(!lines.is_open());
+}
