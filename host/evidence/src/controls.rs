@@ -272,6 +272,7 @@ pub fn html(selection: &Selection, counts: &Counts, spans: &[Span], recorded: bo
         ("sessions begun", counts.sessions),
         ("requests permitted", counts.permitted),
         ("requests refused", counts.refused),
+        ("times that something was held for people", counts.held),
         ("results", counts.results),
         ("results that nobody knows", counts.unknown_results),
         ("requests that people approved", counts.approvals),
@@ -366,7 +367,8 @@ people.csv         whom pseudonyms stand for, as far as these records say so
 proofs/            the entries of the sample, each with its proof (C2SP tlog-proof)
 approvals.csv      requests that people approved (those that they denied are among the refused)
 grants.csv         who was permitted or refused what, where, by which policies
-policies.csv       bundles in force; plugins.csv: plugins in use; both by version and digest
+policies.csv       bundles in force; plugins.csv: plugins in use; both by version and digest. What was
+                   held counts once, with what became of it: not at all, where nobody saw that
 policies/          the bundles themselves, as archives of which the digest is the SHA-256, and as text;
                    changes.txt: what changed from one version to the next
 masking.csv        which columns stayed masked, and for how many statements

@@ -110,6 +110,8 @@ pub struct Counts {
     pub sessions: u64,
     pub permitted: u64,
     pub refused: u64,
+    /// Whatever became of them.
+    pub held: u64,
     pub results: u64,
     pub unknown_results: u64,
     pub approvals: u64,
@@ -307,6 +309,7 @@ impl<'a, S: Sink> Deriver<'a, S> {
             "session.start" => counts.sessions += 1,
             "request" if leaf.is_permitted() => counts.permitted += 1,
             "request" => counts.refused += 1,
+            "hold" => counts.held += 1,
             "result" => counts.results += 1,
             "control" => counts.operators += 1,
             _ => {}

@@ -151,6 +151,10 @@ impl Leaf {
         recorder::parse_timestamp(&self.time).ok_or_else(|| LeafError::Time(self.time.clone()))
     }
 
+    pub fn is_hold(&self) -> bool {
+        self.kind == "hold"
+    }
+
     pub fn is_request(&self) -> bool {
         self.kind == "request"
     }

@@ -17,7 +17,7 @@ pub const SIGNER: &str = "evidence";
 
 /// How a package is made. Verification makes it again, so whatever changes a byte of what is derived from
 /// leaves has to change this.
-pub const FORMAT: &str = "weir.evidence.v3";
+pub const FORMAT: &str = "weir.evidence.v4";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -14,7 +14,7 @@ pub struct TooManyGroups {
     pub file: &'static str,
 }
 
-/// How often, first and last.
+/// How often, first and last; not at all, where a hold alone says it.
 #[derive(Default)]
 struct Seen {
     count: u64,
@@ -39,19 +39,24 @@ impl Table {
     }
 
     fn add(&mut self, cells: Vec<String>, time: &str) -> Result<(), TooManyGroups> {
+        self.seen(cells, time)?.count += 1;
+        Ok(())
+    }
+
+    /// That it was there, without counting it.
+    fn seen(&mut self, cells: Vec<String>, time: &str) -> Result<&mut Seen, TooManyGroups> {
         if self.rows.len() >= MAX_GROUPS && !self.rows.contains_key(&cells) {
             return Err(TooManyGroups { file: self.file });
         }
         let seen = self.rows.entry(cells).or_default();
         // Logs of several instances go side by side: the order of leaves is not that of times.
-        if seen.count == 0 || *time < *seen.first {
+        if seen.first.is_empty() || *time < *seen.first {
             seen.first = time.to_owned();
         }
         if *time > *seen.last {
             seen.last = time.to_owned();
         }
-        seen.count += 1;
-        Ok(())
+        Ok(seen)
     }
 
     fn write(&self) -> Vec<u8> {
@@ -99,18 +104,20 @@ impl Tables {
     }
 
     pub fn leaf(&mut self, leaf: &Leaf) -> Result<(), TooManyGroups> {
+        // What was held counts with what became of it.
+        let once = u64::from(!leaf.is_hold());
         if let Some(bundle) = &leaf.bundle {
             let cells = [
                 bundle.name.clone(),
                 bundle.version.to_string(),
                 bundle.digest.clone(),
             ];
-            self.policies.add(cells.into(), &leaf.time)?;
+            self.policies.seen(cells.into(), &leaf.time)?.count += once;
         }
         for plugin in &leaf.plugins {
             let cells = [&plugin.name, &plugin.version, &plugin.digest];
-            self.plugins
-                .add(cells.map(String::clone).into(), &leaf.time)?;
+            let cells = cells.map(String::clone).into();
+            self.plugins.seen(cells, &leaf.time)?.count += once;
         }
         if !leaf.is_request() {
             return Ok(());

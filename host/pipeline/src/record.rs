@@ -100,7 +100,7 @@ pub struct HoldRecord {
     pub risk: Arc<Risk>,
     pub basis: Basis,
     pub bundle: BundleRef,
-    /// Policies that permit it once it is approved.
+    /// Policies that ask for people.
     pub policies: Vec<Arc<str>>,
     pub hold: String,
     /// Why it waits; under which rules is in its basis.

@@ -120,12 +120,18 @@ pub fn recover(sealer: &mut Sealer, segments_dir: &Path) -> Result<Recovered, Op
     for (position, (number, path)) in files.iter().enumerate() {
         let last = position + 1 == files.len();
         refuse_newer(path)?;
+        let mut unknown = None;
         let scan = scan::scan_file(path, &mut |block| {
+            unknown = unknown.take().or_else(|| not_known(block, path));
             covered.look(block);
             marks.learn(block, *number);
             block.records().for_each(|record| wrapped.learn(&record));
         })
         .map_err(OpenError::io("reading the log file", path))?;
+        // Before anything is changed: what is left out here is nowhere.
+        if let Some(error) = unknown {
+            return Err(error);
+        }
         covered.look_at_header(&scan);
         out.report.wal_files += 1;
         out.report.records += scan.records;
@@ -333,6 +339,20 @@ fn refuse_newer(path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// A record of a kind that only a newer Weir knows can go into no segment from here: its stream would go on
+/// without it.
+fn not_known(block: &Block, path: &Path) -> Option<OpenError> {
+    let found = block.records().find(|record| kind(record).is_none())?;
+    Some(OpenError::Wal(format!(
+        "{} holds a record of kind {}, which this Weir does not know (record {} of {}); start the Weir that \
+         wrote it",
+        path.display(),
+        found.kind,
+        found.index,
+        Uuid::from_u128(found.stream)
+    )))
+}
+
 /// Deals with the file's end; false when nothing of the file is left.
 fn keep(
     sealer: &mut Sealer,
@@ -504,9 +524,13 @@ fn replay(
     Ok(())
 }
 
+fn kind(record: &Record<'_>) -> Option<Kind> {
+    record.known().or_else(|| Some(record.packed()?.kind))
+}
+
 fn item(record: &Record<'_>) -> Option<Item> {
     Some(Item {
-        kind: record.known().or_else(|| Some(record.packed()?.kind))?,
+        kind: kind(record)?,
         ts_ns: record.ts_ns,
         stream: record.stream,
         index: record.index,

@@ -1,7 +1,8 @@
 //! Follows one stream through its segments, record by record.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::chain::{self, Hash};
@@ -21,12 +22,38 @@ struct Follow {
     next_record: u64,
     chain: Hash,
     open: BTreeSet<u64>,
-    /// What waits for people.
-    held: BTreeSet<u64>,
+    /// What waits for people, and for what they are asked.
+    held: BTreeMap<u64, Hash>,
+    /// Actions that have ended, or were refused.
     done: HashSet<u64>,
     ended: bool,
     /// A segment before is missing, so that absences prove nothing.
     torn: bool,
+}
+
+/// What a hold, and the intent or the refusal after it, say of the hold and of what is approved.
+#[derive(Deserialize)]
+struct AboutHold {
+    hold: Option<String>,
+    approval: Option<HoldOfApproval>,
+    fingerprint: String,
+}
+
+#[derive(Deserialize)]
+struct HoldOfApproval {
+    hold: String,
+}
+
+impl AboutHold {
+    /// A hash of both, however long they are; None where either is not there.
+    fn read(body: &[u8]) -> Option<Hash> {
+        let doc: Self = serde_json::from_slice(body).ok()?;
+        let hold = doc.hold.or(doc.approval.map(|approval| approval.hold))?;
+        let fingerprint = doc.fingerprint;
+        Some(chain::leaf(
+            format!("{}:{hold}{fingerprint}", hold.len()).as_bytes(),
+        ))
+    }
 }
 
 impl Run<'_> {
@@ -41,7 +68,7 @@ impl Run<'_> {
             next_record: 0,
             chain: chain::stream_genesis(stream.as_u128()),
             open: BTreeSet::new(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             done: HashSet::new(),
             ended: false,
             torn: false,
@@ -229,11 +256,15 @@ impl Run<'_> {
             );
         }
         match (kind, r.action()) {
-            (Kind::Intent, Some((seq, _))) => {
+            (Kind::Intent, Some((seq, body))) => {
                 self.report.intents += 1;
-                follow.held.remove(&seq);
+                self.answer(follow, (stream, r.index), seq, body);
                 if !follow.open.insert(seq) || follow.done.contains(&seq) {
-                    self.misplaced(stream, r.index, "the action has an intent already");
+                    self.misplaced(
+                        stream,
+                        r.index,
+                        "the action was permitted or refused before",
+                    );
                 }
             }
             (Kind::Outcome, Some((seq, body))) => {
@@ -246,16 +277,22 @@ impl Run<'_> {
                     self.misplaced(stream, r.index, "the action has no open intent");
                 }
             }
-            (Kind::Held, Some((seq, _))) => {
+            (Kind::Held, Some((seq, body))) => {
                 self.report.held += 1;
                 let is_decided = follow.open.contains(&seq) || follow.done.contains(&seq);
-                if is_decided || !follow.held.insert(seq) {
-                    self.misplaced(stream, r.index, "the action was held or permitted before");
+                let Some(about) = AboutHold::read(body) else {
+                    return self.misplaced(stream, r.index, "it cannot be read");
+                };
+                if is_decided || follow.held.contains_key(&seq) {
+                    let why = "the action was held, permitted or refused before";
+                    return self.misplaced(stream, r.index, why);
                 }
+                follow.held.insert(seq, about);
             }
-            (Kind::Refused, Some((seq, _))) => {
+            (Kind::Refused, Some((seq, body))) => {
                 self.report.refusals += 1;
-                follow.held.remove(&seq);
+                self.answer(follow, (stream, r.index), seq, body);
+                follow.done.insert(seq);
             }
             (Kind::ToClient | Kind::ToUpstream, Some((_, body))) => {
                 self.report.bytes += body.len() as u64;
@@ -268,6 +305,16 @@ impl Run<'_> {
             (Kind::ControlStart, _) => self.control_start(stream, r),
             (Kind::Sealed, _) => self.anchor(stream, r),
             _ => {}
+        }
+    }
+
+    /// What was held is permitted or refused: by this hold, and as people were asked.
+    fn answer(&mut self, follow: &mut Follow, (stream, index): (Uuid, u64), seq: u64, body: &[u8]) {
+        let asked = follow.held.remove(&seq);
+        if asked.is_some_and(|asked| AboutHold::read(body) != Some(asked)) {
+            let why =
+                "it does not name the hold of its action, or is of something else than was held";
+            self.misplaced(stream, index, why);
         }
     }
 

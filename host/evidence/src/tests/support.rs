@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use pipeline::ports::{Journal, SessionJournal};
 use pipeline::{
     Access, Action, Actor, Approval, BundleRef, ControlEvent, Durability, EndReason, Facts,
-    Fingerprint, Intent, Outcome, OutcomeKind, Principal, PrincipalKind, Protocol, RefusalKind,
-    RefusalRecord, Resource, Risk, SessionEnd, SessionId, SessionInfo, SessionStart, SqlFacts,
-    Target,
+    Fingerprint, HoldRecord, Intent, Outcome, OutcomeKind, PluginRef, Principal, PrincipalKind,
+    Protocol, RefusalKind, RefusalRecord, Resource, Risk, SessionEnd, SessionId, SessionInfo,
+    SessionStart, SqlFacts, Target,
 };
 use recorder::{
     Limits, LogKey, Recorder, RecorderOptions, SeedKey, Store, StoreConfig, TrustedKey,
@@ -199,7 +199,7 @@ fn accesses() -> Vec<Access> {
     }]
 }
 
-fn intent(seq: u64) -> Intent {
+pub fn intent(seq: u64) -> Intent {
     let approval = Approval {
         hold: "hold-0".into(),
         rules: vec!["risky".into()],
@@ -227,7 +227,7 @@ fn sql(text: &str) -> Facts {
     Facts::Sql(Arc::new(SqlFacts::opaque(text.into())))
 }
 
-fn refusal(seq: u64) -> RefusalRecord {
+pub fn refusal(seq: u64) -> RefusalRecord {
     RefusalRecord {
         seq,
         at: SystemTime::now(),
@@ -246,7 +246,37 @@ fn refusal(seq: u64) -> RefusalRecord {
     }
 }
 
-fn outcome(seq: u64) -> Outcome {
+/// As [`intent`] and [`refusal`] say it.
+pub fn held(seq: u64, hold: &str, fingerprint: u8) -> HoldRecord {
+    HoldRecord {
+        seq,
+        at: SystemTime::now(),
+        facts: sql(&format!("select {seq} from users where name = 'secret'")),
+        accesses: accesses(),
+        risk: asked(),
+        basis: pipeline::Basis::new(SystemTime::now(), None),
+        bundle: bundle(),
+        policies: vec!["ask-people".into()],
+        hold: hold.into(),
+        reason: "a plugin demands approval".into(),
+        expires_at: SystemTime::now() + Duration::from_secs(60),
+        fingerprint: Fingerprint([fingerprint; 32]),
+        parameters: Vec::new(),
+        shown: Vec::new(),
+    }
+}
+
+/// What a plugin said.
+pub fn asked() -> Arc<Risk> {
+    let plugin = PluginRef {
+        name: "risk-sql".into(),
+        version: "1".into(),
+        digest: "d".repeat(64).into(),
+    };
+    Arc::new(Risk::plugin_failed(Some(plugin), "it trapped"))
+}
+
+pub fn outcome(seq: u64) -> Outcome {
     Outcome {
         seq,
         at: SystemTime::now(),

@@ -246,7 +246,7 @@ async fn a_signature_is_of_this_manifest_and_by_this_key() {
     let mut format = files.clone();
     format.insert(
         MANIFEST.into(),
-        text.replacen("evidence.v3", "evidence.v4", 1).into_bytes(),
+        text.replacen("evidence.v4", "evidence.v5", 1).into_bytes(),
     );
     assert!(judge(&setup, &format)[0].contains("the Weir that made it"));
     // A checkpoint's signature is none of a manifest.
@@ -275,7 +275,7 @@ fn what_is_no_package() {
     for files in [
         &[][..],
         &[("manifest.json", &b"{}"[..])],
-        &[("manifest.json", b"{\"format\":\"weir.evidence.v3\"}")],
+        &[("manifest.json", b"{\"format\":\"weir.evidence.v4\"}")],
         &[("manifest.json", b"x"), ("../../etc/passwd", b"x")],
         &[("manifest.json", b"x"), ("/etc/passwd", b"x")],
         &[("a\\b", b"x")],

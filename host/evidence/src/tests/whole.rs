@@ -356,3 +356,72 @@ async fn keys_decide_what_is_believed() {
     let report = check_package(&path, &setup.trusted()).unwrap();
     assert_eq!(report.severity(), Severity::Failure);
 }
+
+/// One is approved, one is denied, and of one nobody has seen the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_held_counts_once() {
+    let setup = Setup::new();
+    let recorder = setup.start().await;
+    let (_, journal) = open(&recorder, "shop", "alice").await;
+    for (seq, hold, fingerprint) in [(1, "hold-0", 7), (2, "hold-1", 8), (3, "hold-2", 7)] {
+        let held = held(seq, hold, fingerprint);
+        journal.held(held).await.unwrap();
+    }
+    let approved = pipeline::Intent {
+        risk: asked(),
+        ..intent(1)
+    };
+    journal.intent(approved).await.unwrap();
+    journal.outcome(outcome(1)).await.unwrap();
+    let denied = pipeline::RefusalRecord {
+        risk: asked(),
+        ..refusal(2)
+    };
+    journal.refused(denied).await.unwrap();
+    let end = pipeline::SessionEnd {
+        at: std::time::SystemTime::now(),
+        reason: pipeline::EndReason::ClientClosed,
+    };
+    journal.close(end).await.unwrap();
+    stop(recorder).await;
+    let (path, report) = setup.package(&setup.order(always()), "held.zip").await;
+    assert_eq!(report.findings, []);
+    let counts = &report.counts;
+    assert_eq!((counts.held, counts.permitted, counts.refused), (3, 1, 1));
+    let files = unpack(&path);
+    let plugins = rows(&files, "plugins.csv");
+    let plugin = format!("\"risk-sql\",\"1\",\"{}\",\"2\",", "d".repeat(64));
+    assert!(
+        matches!(&*plugins, [row] if row.starts_with(&plugin)),
+        "{plugins:?}"
+    );
+    // With the session's start.
+    let policies = rows(&files, "policies.csv");
+    assert!(
+        matches!(&*policies, [row] if row.contains(",\"3\",\"20")),
+        "{policies:?}"
+    );
+    let page = text(&files, "controls.html");
+    assert!(page.contains("held for people</td><td>3</td>"), "{page}");
+    let held = rows(&files, POPULATION);
+    let held = held.iter().filter(|row| row.contains("\"hold\""));
+    assert_eq!(held.count(), 3);
+
+    // Where a hold alone says it, it is named all the same.
+    let recorder = setup.start().await;
+    let before = now_ns();
+    let (_, journal) = open(&recorder, "shop", "alice").await;
+    let alone = super::support::held(0, "hold-3", 7);
+    journal.held(alone).await.unwrap();
+    drop(journal);
+    stop(recorder).await;
+    let window = Window::new(before, always().to_ns);
+    let (path, report) = setup.package(&setup.order(window), "alone.zip").await;
+    assert_eq!((report.counts.held, report.counts.permitted), (1, 0));
+    let plugins = rows(&unpack(&path), "plugins.csv");
+    let plugin = format!("\"risk-sql\",\"1\",\"{}\",\"0\",\"20", "d".repeat(64));
+    assert!(
+        matches!(&*plugins, [row] if row.starts_with(&plugin)),
+        "{plugins:?}"
+    );
+}

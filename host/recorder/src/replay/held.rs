@@ -29,7 +29,7 @@ impl Waiting {
         let basis = doc.action.basis.as_ref();
         list(out, "under rule", basis.map_or(&[], |basis| &basis.rules))?;
         field(out, "reason", &clean(&doc.reason))?;
-        list(out, "by policy", &doc.action.policies)?;
+        list(out, "asked by", &doc.action.policies)?;
         field(out, "until", &timestamp(doc.expires_ns))?;
         for line in &doc.shown {
             field(out, "shown", &clean(line))?;

@@ -346,10 +346,11 @@ fn an_older_log_is_read_and_a_newer_one_is_not() {
         (2, &older[..]),
         (3, &bytes[..]),
         (4, &bytes[..]),
+        (5, &bytes[..]),
     ] {
         let (records, scan) = read(&with_version(file.to_vec(), version));
         let count = if version == 1 { 2 } else { blocks.len() };
-        if (1..=3).contains(&version) {
+        if (1..=4).contains(&version) {
             assert_eq!(
                 (records, scan.tail),
                 (blocks[..count].concat(), Tail::Clean)

@@ -13,8 +13,9 @@ pub const FILE_HEADER: usize = 64;
 pub const BLOCK_HEADER: usize = 68;
 /// Before blocks said what was durable.
 const BLOCK_HEADER_1: usize = 60;
-/// Records can be packed from version 2 on; from version 3 on blocks say what was durable.
-pub const VERSION: u32 = 3;
+/// Records can be packed from version 2 on; from version 3 on blocks say what was durable; from version 4 on
+/// there are records of kind 14 (held).
+pub const VERSION: u32 = 4;
 /// What an older Weir left is read.
 const OLDEST: u32 = 1;
 

@@ -237,12 +237,13 @@ fn print(report: &PackageReport, trusted: bool) {
     }
     let counts = &report.counts;
     println!(
-        "{} leaves: {} session(s), {} permitted, {} refused, {} result(s), {} act(s) of operators, {} \
-         erasure(s), {} gap(s); {} record(s) proven",
+        "{} leaves: {} session(s), {} permitted, {} refused, {} held, {} result(s), {} act(s) of \
+         operators, {} erasure(s), {} gap(s); {} record(s) proven",
         counts.leaves,
         counts.sessions,
         counts.permitted,
         counts.refused,
+        counts.held,
         counts.results,
         counts.operators,
         counts.erasures,
