@@ -258,7 +258,6 @@ const NUMBERS: &[&str] = &[
     "EPOCHSECONDS",
     "ERRNO",
     "EUID",
-    "FUNCNEST",
     "GID",
     "GROUPS",
     "HISTCMD",

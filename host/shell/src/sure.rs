@@ -28,21 +28,17 @@ const LOCKED: &[&str] = &[
 /// These get other values by what the shell does, whatever they were given.
 const OWN: &[&str] = &[
     "_",
-    "BASH_ARGV0",
-    "BASH_COMMAND",
-    "BASH_REMATCH",
-    "BASH_SOURCE",
-    "DIRSTACK",
-    "FUNCNAME",
-    "MAPFILE",
+    "HISTCMD",
     "OLDPWD",
     "OPTARG",
-    "PIPESTATUS",
     "PROMPT_COMMAND",
     "PWD",
-    "READLINE_LINE",
     "READLINE_ARGUMENT",
+    "READLINE_LINE",
+    "READLINE_MARK",
+    "READLINE_POINT",
     "REPLY",
+    "SRANDOM",
 ];
 
 #[derive(Debug, Default)]
@@ -81,7 +77,7 @@ impl Variables {
 
     /// A subscript in the value would be run.
     pub(crate) fn computes(&mut self, name: &str) {
-        let own = OWN.contains(&name) || is_own_array(name);
+        let own = OWN.contains(&name) || name.starts_with("EPOCH") || is_own_array(name);
         if own || !(self.is_sure(name) && self.numbers.contains(name)) {
             self.texts.insert(name.to_owned());
         }

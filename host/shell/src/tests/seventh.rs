@@ -271,6 +271,7 @@ fn expressions_that_fail() {
         "export TERM='a[$(touch hit)]'\nbash -c 'y=$((5=6)); TERM=5\necho $((TERM))'",
         "export TERM='a[$(touch hit)]'\nbash -c 'echo ${x:-$((1+))}; TERM=5\necho $((TERM))'",
         "export TERM='a[$(touch hit)]'\nbash -c 'x=$((0-5)); echo $((y-$x)); TERM=5\necho $((TERM))'",
+        "z=0,w['$(touch hit)'],q=5; EPOCHREALTIME=5\necho $((EPOCHREALTIME)); BASH_EXECUTION_STRING=5\necho $((BASH_EXECUTION_STRING))",
         "x=1; y=5; x5='a[$(touch hit)]'; echo ${z:-$((x$y))}",
         "x=1; y=5; x5='a[$(touch hit)]'; cat <<E\n$((x$y))\nE",
     ] {
