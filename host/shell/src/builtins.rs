@@ -231,7 +231,13 @@ fn set_is_plain(args: &[Word]) -> bool {
         match letters {
             // A single `+` ends no options.
             "-" | "" => return word.text.starts_with('-'),
-            _ if word.dynamic || !letters.chars().all(|c| "eufxCo".contains(c)) => return false,
+            // Of two `o`, each takes a word.
+            _ if word.dynamic
+                || letters.matches('o').count() > 1
+                || !letters.chars().all(|c| "eufxCo".contains(c)) =>
+            {
+                return false;
+            }
             _ => {}
         }
         if letters.contains('o') {

@@ -115,9 +115,11 @@ pub(crate) fn run(
                     });
                 };
                 let (command, _) = rest.split_at(length);
-                // One of them may be what ends it.
+                // One of them may be what ends it, and what stands behind it more of find's own words.
                 let ends = |w: &Word| w.dynamic && (w.leads || w.text.starts_with([';', '+']));
-                if command.iter().any(|w| w.splits || w.glob || ends(w)) {
+                let own = |w: &Word| !w.is_literal() || w.text.starts_with('-');
+                let ended = command.iter().skip_while(|w| !ends(w)).skip(1);
+                if command.iter().any(|w| w.splits || w.glob) || ended.into_iter().any(own) {
                     return Err(Opaque::DynamicOption {
                         program: "find".into(),
                     });

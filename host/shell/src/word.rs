@@ -255,7 +255,7 @@ impl Parser<'_> {
                     }
                 }
                 // bash runs `<(…)` there, too.
-                ('<' | '>' | '(' | ')' | '&' | '|' | ';', End::Brace) => {
+                ('<' | '>' | '(' | ')', End::Brace) => {
                     return self.unread("a sign of the shell within `${…}` that is not quoted");
                 }
                 (c, _) => {

@@ -195,6 +195,9 @@ fn numbers_are_those_that_nothing_else_sets() {
         "BASH_ARGV=5; set -- 'a[$(touch hit)]'; echo $((BASH_ARGV))",
         "set + -k; bash -c ls BASH_ENV='$(touch hit)'",
         "set -e + -k; bash -c ls BASH_ENV='$(touch hit)'",
+        "set {+,-k}; bash -c ls BASH_ENV='$(touch hit)'",
+        "set -oo errexit keyword; bash -c ls BASH_ENV='$(touch hit)'",
+        "set -oo errexit nounset -k; bash -c ls BASH_ENV='$(touch hit)'",
     ]);
 }
 
@@ -337,6 +340,8 @@ fn words_that_others_fill() {
     }
     for text in [
         "find /srv -name '*.log' -exec grep -l x {} +",
+        "x=a; find /srv -name '*.log' -exec grep -l \"$x\" {} +",
+        "x=a; find /srv -exec echo \"$x\" ';'",
         "find /srv -name '*.log' | xargs grep -l x",
         "ls | xargs -I {} stat {}",
         "ls | xargs -I % stat %.log",
@@ -361,6 +366,7 @@ fn process_substitutions_within_an_expansion() {
         "echo ${x:-${y:-<(touch hit)}}",
     ]);
     for text in [
+        "echo ${x%%|*} ${x%%;*} ${x#*&}",
         "echo ${1:-a} ${2:-'<(a)'} \"${3:-<(a)}\" ${4//:/ }",
         "echo ${x%.*} ${x##*/}",
     ] {
