@@ -519,6 +519,10 @@ fn computes(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) {
         is(at.checked_sub(1)) || is(at.checked_add(1))
     };
     for (_, operand) in args.iter().enumerate().filter(|(at, _)| compared(*at)) {
+        // A name, too, is computed by mksh.
+        if operand.is_literal() && !is_risky(operand) && !is_decimal(&operand.text) {
+            walk.needs_bash(ctx);
+        }
         if !is_risky(operand) || !operand.splits && operand.number {
             continue;
         }
@@ -531,6 +535,11 @@ fn computes(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) {
             });
         }
     }
+}
+
+fn is_decimal(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit())
 }
 
 /// Where bash takes a number, ksh and zsh compute.
@@ -549,7 +558,8 @@ fn counts(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) {
         Some((_, values)) if name == "printf" => values,
         _ => args,
     };
-    if numbers.iter().any(|w| is_risky(w) && !w.number) {
+    let number = |w: &Word| w.number || w.is_literal() && is_decimal(&w.text);
+    if !numbers.iter().all(number) {
         walk.needs_bash(ctx);
     }
 }

@@ -10,7 +10,7 @@ const DIRS: &[&str] = &[
 ];
 
 const SHELLS: &[&str] = &[
-    "sh", "bash", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "rbash", "rsh",
+    "sh", "bash", "dash", "ash", "ksh", "ksh93", "mksh", "zsh", "rbash",
 ];
 
 const FOREIGN: &[&str] = &[

@@ -397,3 +397,38 @@ fn what_the_shell_itself_goes_on_with() {
     let text = "exec > log.txt 2>&1; ls";
     assert!(!read(text.as_bytes(), &Limits::default()).is_opaque());
 }
+
+/// By mksh, names are computed where bash takes numbers; and where `rsh` is ssh, it runs what its options say.
+#[test]
+fn names_that_other_shells_compute() {
+    for text in [
+        "x='a[$(touch hit)]'; [ x -eq 1 ]",
+        "x='a[$(touch hit)]'; test 1 -lt x",
+        "x='a[$(touch hit)]'; [ ! x -eq 1 ]",
+        "x='a[$(touch hit)]'; [ 1 -eq x+1 ]",
+        "set -- 'x'; shift x",
+        "exit x",
+    ] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(
+            reading.is_opaque() || reading.needs_bash,
+            "{text}: {reading:?}"
+        );
+        let nested = format!("mksh -c {}", crate::quote(text));
+        assert!(
+            read(nested.as_bytes(), &Limits::default()).is_opaque(),
+            "{nested}"
+        );
+    }
+    for text in [
+        "rsh -lc 'echo a@x' -oProxyCommand='touch hit'",
+        "rsh -E -c 'echo a@x' -oProxyCommand='touch hit'",
+        "rsh -c ls",
+    ] {
+        assert!(is_opaque(text), "{text}");
+    }
+    for text in ["[ 1 -eq -1 ]", "exit 3", "exit", "printf '%s' a"] {
+        let reading = read(text.as_bytes(), &Limits::default());
+        assert!(!reading.is_opaque() && !reading.needs_bash, "{text}");
+    }
+}
