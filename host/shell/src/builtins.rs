@@ -408,7 +408,7 @@ fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
             let hidden = match name {
                 "mapfile" | "readarray" => has(&['C', 'c']),
                 // The name of an array, or where `wait` puts a number, written in one with the option.
-                "read" => word.text.len() > 2 && has(&['a']),
+                "read" => word.text.len() > 2 && has(&['a']) || !reads_as_bash(&word.text),
                 "wait" => has(&['p']),
                 "printf" => word.text.len() > 2 && has(&['v']),
                 _ => false,
@@ -438,6 +438,14 @@ fn names(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
         }
     }
     walk.leaf(name, argv.to_vec(), ctx);
+}
+
+/// Only options that bash has, up to one whose value may be written in one with it: `-C` of ksh93 runs what it reads.
+fn reads_as_bash(option: &str) -> bool {
+    let mut letters = option.trim_start_matches('-').chars();
+    letters
+        .find(|c| !matches!(c, 'r' | 's'))
+        .is_none_or(|c| "aeidnNptu".contains(c))
 }
 
 fn variable(walk: &mut Walk<'_>, name: &str, word: &Word) {

@@ -1,6 +1,6 @@
 //! `find`: an expression in which commands, deletions and files to write may stand anywhere.
 
-use crate::peel::filled;
+use crate::marks::filled;
 use crate::reading::Word;
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};

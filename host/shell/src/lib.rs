@@ -6,7 +6,7 @@
 //! - `parse` and `word` make the tree: a strict, linear reader of the grammar, with bounded depth. `expand` makes
 //!   the words that programs get.
 //! - `opinion` asks two other parsers whether they find the same.
-//! - `walk` finds the commands, `peel` and `containers` take wrappers off, `builtins` knows what the shell itself does.
+//! - `walk` finds the commands, `peel`, `marks` and `containers` take wrappers off, `builtins` knows what the shell itself does.
 //! - `gaps` finds what bash does before it tells its `DEBUG` trap of it, for shells whose commands are asked about.
 //! - `pages` knows which programs show a pager at a terminal.
 //! - `reads`, `stdin`, `hazards`, `interpreters`, `sed` and `transfer` say what is known about single programs.
@@ -45,6 +45,7 @@ mod hazards;
 mod here;
 mod interpreters;
 mod lookups;
+mod marks;
 mod named;
 mod opinion;
 mod options;

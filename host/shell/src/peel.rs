@@ -5,7 +5,7 @@ use crate::parse::is_name;
 use crate::reading::Word;
 use crate::reason::Opaque;
 use crate::walk::{Ctx, Stdin, Walk};
-use crate::{containers, find, programs, reads, wrappers};
+use crate::{containers, find, marks, programs, reads, wrappers};
 
 const OTHERS: &[&str] = &[
     "busybox", "command", "docker", "exec", "find", "flock", "kubectl", "nerdctl", "oc",
@@ -43,10 +43,10 @@ fn try_run(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) -> Result<
             return Err(Opaque::Runs(name.to_owned()));
         }
         "command" | "exec" => keeps_shell(walk, name, argv, args, ctx)?,
-        "xargs" => xargs(walk, argv, args, ctx)?,
+        "xargs" => marks::xargs(walk, argv, args, ctx)?,
         "find" => find::run(walk, argv, args, ctx)?,
         "watch" => watch(walk, args, ctx)?,
-        "parallel" => parallel(walk, args, ctx)?,
+        "parallel" => marks::parallel(walk, args, ctx)?,
         "flock" => flock(walk, argv, args, ctx)?,
         "ssh" => ssh(walk, argv, args, ctx)?,
         "su" => su(walk, args, ctx)?,
@@ -87,6 +87,17 @@ fn plain(
         return Err(Opaque::Option {
             program: name.to_owned(),
             option: "priority".to_owned(),
+        });
+    }
+    // BusyBox once took the program there.
+    let duration = |w: &Word| {
+        let digits = w.text.trim_end_matches(['s', 'm', 'h', 'd']);
+        w.dynamic || !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == '.')
+    };
+    if name == "timeout" && !found.operands.iter().all(duration) {
+        return Err(Opaque::Option {
+            program: name.to_owned(),
+            option: "duration".to_owned(),
         });
     }
     // What runs is another file than the one of this name here. `nohup` makes a file where there is a terminal.
@@ -175,7 +186,9 @@ fn as_login(
         walk.fed(name, true, argv, &under);
         return Ok(());
     }
-    if found.rest.iter().any(|w| w.text.contains('$')) {
+    // Words are joined, and read once more: an empty one is none then, and a line end is taken out.
+    let lost = |w: &Word| w.text.is_empty() || w.text.contains(['$', '\n']);
+    if found.rest.iter().any(lost) {
         return Err(Opaque::Unknown {
             program: name.to_owned(),
         });
@@ -257,6 +270,8 @@ fn shell(
     let refused = [
         ("i", found.has("i") && !found.has("c")),
         ("b", found.has("b") && name == "zsh"),
+        // dash reads both, the text and what it is fed.
+        ("s", found.has("s") && found.has("c")),
     ];
     if let Some((option, _)) = refused.into_iter().find(|(_, refused)| *refused) {
         return Err(Opaque::Option {
@@ -276,7 +291,7 @@ fn shell(
         }
     }
     let under = ctx.under(name);
-    let Some(first) = rest.first().filter(|_| !found.has("s") || found.has("c")) else {
+    let Some(first) = rest.first().filter(|_| !found.has("s")) else {
         if found.has("c") {
             return Err(Opaque::Unknown {
                 program: name.to_owned(),
@@ -329,79 +344,6 @@ fn joined(walk: &mut Walk<'_>, name: &str, words: &[Word], under: &Ctx) -> Resul
     Ok(())
 }
 
-fn xargs(walk: &mut Walk<'_>, argv: &[Word], args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
-    let found = wrappers::XARGS.read("xargs", args)?;
-    let mut under = ctx.under("xargs");
-    under.shared = true;
-    // With names from a file, what it runs has what it has itself; else it has nothing, or what is left of the names.
-    if !(found.has("a") || found.has("arg-file")) {
-        under.stdin = Stdin::Other;
-    }
-    if found.rest.is_empty() {
-        // It runs `echo`.
-        walk.leaf("xargs", argv.to_vec(), ctx);
-        return Ok(true);
-    }
-    if ctx.stdin == Stdin::Session {
-        walk.taken("xargs");
-    }
-    let mut marks = found
-        .options
-        .iter()
-        .filter(|(n, _)| matches!(n.as_str(), "I" | "i" | "replace"));
-    let replaced = marks.next().map(|(_, value)| {
-        value
-            .as_ref()
-            .map_or_else(|| "{}".to_owned(), |w| w.text.clone())
-    });
-    let certain = |value: &Option<Word>| value.as_ref().is_none_or(Word::is_literal);
-    let uncertain = found
-        .options
-        .iter()
-        .any(|(n, v)| matches!(n.as_str(), "I" | "i" | "replace") && !certain(v));
-    // Which of two counts, programs of this name do not agree on; and an empty one stands everywhere.
-    if uncertain || marks.next().is_some() || replaced.as_deref() == Some("") {
-        return Err(Opaque::Option {
-            program: "xargs".into(),
-            option: "-I".into(),
-        });
-    }
-    // Of these two ways to use what it reads, the later one counts.
-    let counted = ["n", "L", "l", "max-args", "max-lines"]
-        .into_iter()
-        .find(|option| found.has(option));
-    if let (Some(_), Some(option)) = (&replaced, counted) {
-        return Err(Opaque::Option {
-            program: "xargs".into(),
-            option: option.to_owned(),
-        });
-    }
-    let command = match replaced {
-        Some(mark) => found.rest.iter().map(|w| filled(w, &mark)).collect(),
-        None => {
-            let mut command = found.rest.to_vec();
-            command.push(Word::anything());
-            command
-        }
-    };
-    walk.command(command, &under);
-    Ok(true)
-}
-
-/// The word, where a program puts something in place of `mark`.
-pub(crate) fn filled(word: &Word, mark: &str) -> Word {
-    match word.text.find(mark) {
-        Some(at) if !mark.is_empty() => Word {
-            // A mark may look like a part of an option.
-            text: word.text.replace(mark, "{}"),
-            dynamic: true,
-            leads: word.leads || at == 0,
-            ..word.clone()
-        },
-        _ => word.clone(),
-    }
-}
-
 fn watch(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
     let found = wrappers::WATCH.read("watch", args)?;
     // `-dx` is `-d` with a word of its own for some.
@@ -421,44 +363,6 @@ fn watch(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> 
     } else {
         joined(walk, "watch", found.rest, &under)?;
     }
-    Ok(true)
-}
-
-/// The words up to `:::` are text for a shell, into which arguments are put.
-fn parallel(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) -> Result<bool, Opaque> {
-    let found = wrappers::PARALLEL.read("parallel", args)?;
-    // To another program of this name, what stands behind it are whole commands.
-    if args.iter().any(|w| w.text == "--") {
-        return Err(Opaque::Unknown {
-            program: "parallel".into(),
-        });
-    }
-    let end = found.rest.iter().position(|w| w.text.starts_with(":::"));
-    let command = found
-        .rest
-        .get(..end.unwrap_or(found.rest.len()))
-        .unwrap_or_default();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    let simple = |w: &Word| w.is_literal() && w.text.replace("{}", "").chars().all(plain);
-    // To the shell, `x=y` in front sets a variable.
-    let sets = command.first().is_some_and(|w| w.text.contains('='));
-    if command.is_empty() || sets || !command.iter().all(simple) {
-        return Err(Opaque::Unknown {
-            program: "parallel".into(),
-        });
-    }
-    let mut filled_in: Vec<Word> = command.iter().map(|w| filled(w, "{}")).collect();
-    if !filled_in.iter().any(|w| w.dynamic) {
-        filled_in.push(Word::anything());
-    }
-    if ctx.stdin == Stdin::Session {
-        walk.taken("parallel");
-    }
-    let mut under = ctx.under("parallel");
-    under.stdin = Stdin::Other;
-    under.in_shell = true;
-    under.shell = Some("parallel".to_owned());
-    walk.afresh(|walk| walk.command(filled_in, &under));
     Ok(true)
 }
 

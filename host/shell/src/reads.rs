@@ -7,7 +7,6 @@ use crate::{lookups, stdin};
 /// Whatever their words are.
 const ALWAYS: &[&str] = &[
     ":",
-    "arch",
     "basename",
     "cat",
     "cd",
@@ -64,7 +63,6 @@ const ALWAYS: &[&str] = &[
     "true",
     "tty",
     "type",
-    "uname",
     "uptime",
     "users",
     "vmstat",
@@ -129,6 +127,8 @@ const UNLESS: &[(&str, &str, &[&str])] = &[
     // To FreeBSD, that resets what was counted.
     ("netstat", "z", &[]),
     ("strings", "", &[]),
+    ("arch", "", &[]),
+    ("uname", "S", &[]),
     (
         "journalctl",
         "",
@@ -367,6 +367,8 @@ pub(crate) fn only(name: &str, argv: &[Word]) -> bool {
         let operands = operands.count();
         return plain
             && match name {
+                // That of macOS runs what stands behind it.
+                "arch" => args.is_empty(),
                 "hostname" | "env" => operands == 0,
                 "date" => tells_time(args),
                 "getent" | "lsof" | "ss" => !lookups::asks(name, args),

@@ -361,7 +361,8 @@ pub(crate) const SU: Spec = Spec {
 
 pub(crate) const SHELL: Spec = Spec {
     flags: "cisleuxvfhmnabBCEpr",
-    values: "oO",
+    // To zsh, `-O` takes no word.
+    values: "o",
     long: &[
         "login",
         "norc",

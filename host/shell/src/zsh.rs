@@ -68,6 +68,7 @@ const BUILTINS: &[&str] = &[
     "private",
     "pushln",
     "r",
+    "redirect",
     "sched",
     "setenv",
     "setopt",

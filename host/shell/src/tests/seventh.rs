@@ -223,6 +223,11 @@ fn options_of_programs_that_only_seemed_to_read() {
         "zcat --bz2=sh x.bz2",
         "jq --run-tests",
         "hostname -",
+        "timeout touch ls hit",
+        "timeout -s KILL touch ls x",
+        "arch touch hit",
+        "arch -arm64 touch hit",
+        "uname -S name",
         "strings @/dev/stdin <<< /etc/shadow",
         "strings -a @f",
         "base64 -i a -o b",
@@ -430,5 +435,41 @@ fn names_that_other_shells_compute() {
     for text in ["[ 1 -eq -1 ]", "exit 3", "exit", "printf '%s' a"] {
         let reading = read(text.as_bytes(), &Limits::default());
         assert!(!reading.is_opaque() && !reading.needs_bash, "{text}");
+    }
+}
+
+/// What dash, ksh93, sudo and parallel make of it; not all of them are on this machine.
+#[test]
+fn texts_that_others_read_once_more() {
+    for text in [
+        "sh -s -c ls <<< 'touch hit'",
+        "sh -sc ls",
+        "sh -cs ls < f",
+        "dash -c -s ls",
+        "bash -sc ls",
+        "sudo -s env -u '' ls touch hit",
+        "sudo -i nice -n '' ls touch hit",
+        "sudo -s sort '--out\nput=hit' f",
+        "parallel env -u '' ls touch hit ::: a",
+        "ksh -c \"read -C x <<'E'\n( y=1 )\nE\"",
+        "read -rC x < f",
+        "ksh93 <<'Q'\nredirect < f\nls\nQ",
+    ] {
+        assert!(
+            read(text.as_bytes(), &Limits::default()).is_opaque(),
+            "{text}"
+        );
+    }
+    for text in [
+        "sh -c ls",
+        "sudo -s ls /srv",
+        "read -r x < f",
+        "read -rn1 x < f",
+        "read -r -t 5 -p 'Name: ' x",
+    ] {
+        assert!(
+            !read(text.as_bytes(), &Limits::default()).is_opaque(),
+            "{text}"
+        );
     }
 }
