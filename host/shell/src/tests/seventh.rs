@@ -453,6 +453,9 @@ fn texts_that_others_read_once_more() {
         "parallel env -u '' ls touch hit ::: a",
         "ksh -c \"read -C x <<'E'\n( y=1 )\nE\"",
         "read -rC x < f",
+        "posh -c 'rm x'",
+        "bash-static -c ls",
+        "yash -c 'rm x'",
         "ksh93 <<'Q'\nredirect < f\nls\nQ",
     ] {
         assert!(
