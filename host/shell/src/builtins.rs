@@ -363,7 +363,11 @@ fn declare(walk: &mut Walk<'_>, name: &str, argv: &[Word], ctx: &Ctx) {
 /// is run: `declare 'DIRSTACK=($(…))'`.
 fn element(walk: &mut Walk<'_>, variable: &str, word: &Word) {
     let unknown = word.begins_unknown();
-    if word.text.contains("=(") || unknown && is_own_array(variable) {
+    let list = word
+        .text
+        .split_once('=')
+        .is_some_and(|(_, v)| v.starts_with('('));
+    if list || unknown && is_own_array(variable) {
         walk.opaque(Opaque::Redefines(format!("declare {variable}=(…)")));
     }
     walk.variables.declared |= unknown;
@@ -528,7 +532,7 @@ fn computes(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) {
     };
     for (_, operand) in args.iter().enumerate().filter(|(at, _)| compared(*at)) {
         // A name, too, is computed by mksh.
-        if operand.is_literal() && !is_risky(operand) && !is_decimal(&operand.text) {
+        if operand.is_literal() && !is_risky(operand) && !is_integer(&operand.text) {
             walk.needs_bash(ctx);
         }
         if !is_risky(operand) || !operand.splits && operand.number {
@@ -545,7 +549,7 @@ fn computes(walk: &mut Walk<'_>, args: &[Word], ctx: &Ctx) {
     }
 }
 
-fn is_decimal(text: &str) -> bool {
+fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit())
 }
@@ -566,7 +570,7 @@ fn counts(walk: &mut Walk<'_>, name: &str, args: &[Word], ctx: &Ctx) {
         Some((_, values)) if name == "printf" => values,
         _ => args,
     };
-    let number = |w: &Word| w.number || w.is_literal() && is_decimal(&w.text);
+    let number = |w: &Word| w.number || w.is_literal() && is_integer(&w.text);
     if !numbers.iter().all(number) {
         walk.needs_bash(ctx);
     }

@@ -422,7 +422,7 @@ if [[ $PS0 != "$__weir_i" || $PS2 != '$(: weir-more)> ' || ${PROMPT_COMMAND@A} !
     'HISTCONTROL, HISTIGNORE, HISTSIZE, HISTTIMEFORMAT, PROMPT_COMMAND, PS0, or PS2' 1> "$__weir_t"
   \exit 126
 fi
-# Who asks about a line needs more memory than the shell has taken for it: where there is none left it dies, and bash goes on.
+# Who asks about a line needs more memory than the shell has taken for it: where there is none left it dies, and no line is done.
 \builtin ulimit -S -v unlimited 2> /dev/null
 \builtin ulimit -S -d unlimited 2> /dev/null
 if [[ $(\builtin ulimit -v) != unlimited || $(\builtin ulimit -d) != unlimited ]]; then

@@ -143,6 +143,7 @@ fn values_that_declare_reads_once_more() {
         "declare x=$1; echo \"$x\"",
         "read -a x < f; export y=\"$x\"; ls",
         "export x='(a)'; ls",
+        "declare x='f(y)=(z)'; ls",
     ] {
         let reading = read(text.as_bytes(), &Limits::default());
         assert!(!reading.is_opaque(), "{text}: {:?}", reading.opaque);
